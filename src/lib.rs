@@ -1,1 +1,3 @@
-//! x
+//! docmill
+pub mod edges;
+pub mod model;

@@ -1,0 +1,117 @@
+//! What an edge says when it could not do what was asked, and the class that decides what the flow does about it.
+
+use std::error::Error;
+use std::fmt;
+
+/// What a failure means for the flow.
+///
+/// | class | the flow |
+/// |---|---|
+/// | `Transient` | tries the same again, with backoff, for ever |
+/// | `Oversize` | halves the call; a call of one id becomes `Deterministic` |
+/// | `Time` | once more alone in a fresh instance, then `Deterministic` |
+/// | `Deterministic` | narrows it down to the document and rejects that one |
+/// | `Fatal` | stops: a person must act |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureClass {
+    /// The world was in the way (connection, load, restart): the same call can work later.
+    Transient,
+    /// The call met a limit that a smaller call may not meet.
+    Oversize,
+    /// The builder used up its CPU or wall-clock budget.
+    Time,
+    /// This input fails, and will again.
+    Deterministic,
+    /// Nothing will change until a person acts.
+    Fatal,
+}
+
+/// A failure at an edge.
+///
+/// `Display` says what was tried, on what, what was found and, where a person can act, what to do; causes are in
+/// [`Error::source`]. Row values and secrets are in none of them.
+#[derive(Debug)]
+pub struct Failure {
+    /// What it means.
+    pub class: FailureClass,
+    message: String,
+    advice: Option<String>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// A failure of that class; `message` is lowercase, without a full stop.
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            message: message.into(),
+            advice: None,
+            source: None,
+        }
+    }
+
+    /// [`FailureClass::Transient`].
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Transient, message)
+    }
+
+    /// [`FailureClass::Deterministic`].
+    pub fn deterministic(message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Deterministic, message)
+    }
+
+    /// [`FailureClass::Fatal`].
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Fatal, message)
+    }
+
+    /// What a person can do about it.
+    pub fn with_advice(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// What caused it.
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What was tried, on what, and what was found.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What a person can do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+
+    /// The message with all causes, for a log line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.advice {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

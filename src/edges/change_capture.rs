@@ -59,6 +59,9 @@ pub trait ChangeStream: Send {
 
     /// Writes a marker into the source's log, which comes back as [`CaptureEvent::Marker`] in its place.
     async fn mark(&self, token: u64) -> Result<(), Failure>;
+
+    /// Sends what was confirmed last, waits until the source has it (or cannot be reached), and ends the stream.
+    async fn close(self: Box<Self>);
 }
 
 /// What is known at the start of a stream.

@@ -31,6 +31,8 @@ pub struct Generation {
     pub uuid: String,
     /// Whether it was made just now.
     pub created: bool,
+    /// Whether it holds no document at all.
+    pub empty: bool,
 }
 
 /// A page of ids.

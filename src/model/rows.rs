@@ -111,6 +111,47 @@ impl Rows {
         self.columns
     }
 
+    /// The first half of the rows and the rest. Fewer than two rows stay together, in the second.
+    pub fn halves(&self) -> (Rows, Rows) {
+        let middle = self.count as usize / 2;
+        (self.slice(0, middle), self.slice(middle, self.count as usize))
+    }
+
+    fn slice(&self, from: usize, to: usize) -> Rows {
+        let texts = |texts: &Texts| {
+            let mut part = Texts::default();
+            (from..to).for_each(|row| part.push(texts.get(row).unwrap_or_default()));
+            part
+        };
+        let columns = self.columns.iter().map(|column| {
+            let cells = match &column.cells {
+                Cells::Booleans(cells) => Cells::Booleans(cells[from..to].to_vec()),
+                Cells::Integers(cells) => Cells::Integers(cells[from..to].to_vec()),
+                Cells::Floats(cells) => Cells::Floats(cells[from..to].to_vec()),
+                Cells::Texts(cells) => Cells::Texts(texts(cells)),
+                Cells::Json(cells) => Cells::Json(texts(cells)),
+                Cells::Binary(cells) => Cells::Binary(texts(cells)),
+            };
+            let mut nulls = Vec::new();
+            if !column.nulls.is_empty() {
+                nulls.resize((to - from).div_ceil(8), 0);
+                for row in (from..to).filter(|row| column.is_null(*row)) {
+                    nulls[(row - from) / 8] |= 1 << ((row - from) % 8);
+                }
+            }
+            Column {
+                name: column.name.clone(),
+                nulls,
+                cells,
+            }
+        });
+        // Each column was as long as the rows, so each slice is as long as the slice.
+        Rows {
+            count: (to - from) as u32,
+            columns: columns.collect(),
+        }
+    }
+
     /// Bytes of all values, for limits on what crosses.
     pub fn bytes(&self) -> usize {
         self.columns

@@ -1,0 +1,161 @@
+//! Ack: batches finish in any order, a position is confirmed only over the contiguous prefix of them, and only once the
+//! checkpoint that says so is durable in the sink.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::batch::InFlight;
+use super::dispatch::Done;
+use crate::edges::{Failure, Observer};
+use crate::model::Position;
+use crate::pipeline::ledger::Ledger;
+use crate::pipeline::policy::FlowLimits;
+
+/// The contiguous prefix over batches that finish in any order. Pure.
+#[derive(Debug, Default)]
+pub struct Watermark {
+    opened: u64,
+    done: u64,
+    ends: BTreeMap<u64, (Option<Position>, bool)>,
+    position: Position,
+}
+
+impl Watermark {
+    /// The next batch, in commit order, and the position it completes; its number is for [`finish`](Self::finish).
+    pub fn open(&mut self, end: Option<Position>) -> u64 {
+        let number = self.opened;
+        self.opened += 1;
+        self.ends.insert(number, (end, false));
+        number
+    }
+
+    /// That batch is durable. Answers where the watermark is now.
+    pub fn finish(&mut self, number: u64) -> Position {
+        if let Some((_, finished)) = self.ends.get_mut(&number) {
+            *finished = true;
+        }
+        while let Some((end, true)) = self.ends.get(&self.done).copied() {
+            self.ends.remove(&self.done);
+            self.done += 1;
+            // A stream that was opened again brings what is behind the watermark once more.
+            self.position = self.position.max(end.unwrap_or_default());
+        }
+        self.position
+    }
+}
+
+/// A batch on its way: what the ack waits for.
+#[derive(Debug)]
+pub struct Dispatched {
+    /// What it completes.
+    pub end: Option<Position>,
+    /// Resolves when every task of it is finished.
+    pub done: Done,
+    /// Gone when the batch is.
+    pub in_flight: InFlight,
+}
+
+/// Moves the watermark, writes the checkpoint behind it at most every `checkpoint_every`, and tells `confirmed`.
+pub async fn run(
+    mut batches: mpsc::Receiver<Dispatched>,
+    ledger: Arc<Ledger>,
+    confirmed: watch::Sender<Position>,
+    observer: Arc<dyn Observer>,
+    limits: FlowLimits,
+) -> Result<(), Failure> {
+    let mut watermark = Watermark::default();
+    let mut waiting = FuturesUnordered::new();
+    let mut written = *confirmed.borrow();
+    let mut reached = written;
+    let mut next_write = Instant::now();
+    let mut open = true;
+    loop {
+        tokio::select! {
+            batch = batches.recv(), if open => match batch {
+                Some(Dispatched { end, done, in_flight }) => {
+                    let number = watermark.open(end);
+                    waiting.push(async move { (done.wait().await, number, in_flight) });
+                }
+                None => open = false,
+            },
+            Some((finished, number, in_flight)) = waiting.next() => {
+                finished?;
+                reached = reached.max(watermark.finish(number));
+                drop(in_flight);
+            }
+            () = tokio::time::sleep_until(next_write), if reached > written => {
+                checkpoint(&ledger, reached, &confirmed, &*observer).await?;
+                written = reached;
+                next_write = Instant::now() + limits.checkpoint_every;
+            }
+            else => break,
+        }
+    }
+    if reached > written {
+        checkpoint(&ledger, reached, &confirmed, &*observer).await?;
+    }
+    Ok(())
+}
+
+async fn checkpoint(
+    ledger: &Ledger,
+    position: Position,
+    confirmed: &watch::Sender<Position>,
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    ledger
+        .update(|state| state.checkpoint = state.checkpoint.max(position))
+        .await?;
+    confirmed.send_replace(position);
+    observer.on_confirmed(position);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_confirmed_before_the_batch_that_holds_the_end() {
+        let mut watermark = Watermark::default();
+        let first = watermark.open(None);
+        let second = watermark.open(Some(Position::new(20)));
+        assert_eq!(watermark.finish(second), Position::ZERO);
+        assert_eq!(watermark.finish(first), Position::new(20));
+    }
+
+    proptest! {
+        #[test]
+        fn the_watermark_is_the_end_of_the_contiguous_prefix_in_any_order(
+            ends in prop::collection::vec(prop::option::of(1u64..1000), 1..40),
+            seed in any::<u64>(),
+        ) {
+            let mut ends: Vec<_> = ends;
+            let mut sorted: Vec<u64> = ends.iter().flatten().copied().collect();
+            sorted.sort_unstable();
+            for (slot, end) in ends.iter_mut().flatten().zip(sorted) { *slot = end; }
+            let mut watermark = Watermark::default();
+            let numbers: Vec<u64> = ends.iter().map(|end| watermark.open(end.map(Position::new))).collect();
+            let mut order: Vec<usize> = (0..numbers.len()).collect();
+            let mut random = seed;
+            for place in (1..order.len()).rev() {
+                random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                order.swap(place, (random >> 33) as usize % (place + 1));
+            }
+            let mut finished = vec![false; numbers.len()];
+            for place in order {
+                finished[place] = true;
+                let prefix = finished.iter().take_while(|done| **done).count();
+                let expected = ends[..prefix].iter().flatten().max().copied().unwrap_or(0);
+                prop_assert_eq!(watermark.finish(numbers[place]), Position::new(expected));
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Batch: as many changes as are there, and no waiting when nothing else is going on.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::queue::{QueueReceiver, Queued};
+use crate::edges::{CaptureEvent, Failure};
+use crate::model::{Change, Position};
+use crate::pipeline::policy::BatchPolicy;
+
+/// Changes in commit order. It may cut a transaction anywhere; only the batch that holds its end mark can complete it.
+#[derive(Debug)]
+pub struct Batch {
+    changes: Vec<Change>,
+    end: Option<Position>,
+    in_flight: InFlight,
+    // The changes stay counted in the queue's bound until the batch was resolved.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Batch {
+    /// Its changes.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// Gives up the changes and keeps what the ack needs: what may be confirmed when it and everything before it is durable
+    /// (`None` inside a transaction), and its place among the batches in flight.
+    pub fn into_ack(self) -> (Option<Position>, InFlight) {
+        (self.end, self.in_flight)
+    }
+}
+
+/// Counts batches between here and the ack; a batch counts until this is dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<watch::Sender<usize>>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Batches closed early only while fewer than this many are in flight: one is built while the next one gathers.
+const IN_FLIGHT_IDLE: usize = 2;
+
+/// Makes batches of what `queue` holds until it ends.
+pub async fn run(
+    mut queue: QueueReceiver,
+    batches: mpsc::Sender<Batch>,
+    policy: BatchPolicy,
+    in_flight_max: usize,
+) -> Result<(), Failure> {
+    let count = Arc::new(watch::Sender::new(0usize));
+    let mut in_flight = count.subscribe();
+    while let Some(first) = queue.recv().await {
+        let mut gathering = Gathering::default();
+        gathering.add(first);
+        let deadline = Instant::now() + policy.max_delay;
+        let mut ended = false;
+        while !gathering.full(&policy) {
+            if let Some(queued) = queue.try_recv() {
+                gathering.add(queued);
+                continue;
+            }
+            let flying = *in_flight.borrow_and_update();
+            if flying < IN_FLIGHT_IDLE {
+                break;
+            }
+            // Something is being worked on: company may come, or the work may end.
+            let wake = async {
+                tokio::select! {
+                    queued = queue.recv() => Some(queued),
+                    _ = in_flight.changed() => None,
+                }
+            };
+            match timeout_at(deadline, wake).await {
+                Ok(Some(Some(queued))) => gathering.add(queued),
+                Ok(Some(None)) => {
+                    ended = true;
+                    break;
+                }
+                Ok(None) => {}
+                Err(_) if flying < in_flight_max.max(1) => break,
+                // The age is reached, but there is no room for another batch: gather on until there is.
+                Err(_) => {
+                    if in_flight.changed().await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        if in_flight
+            .wait_for(|flying| *flying < in_flight_max.max(1))
+            .await
+            .is_err()
+        {
+            return Ok(());
+        }
+        count.send_modify(|count| *count += 1);
+        queue.tell_depth();
+        let batch = gathering.close(InFlight(Arc::clone(&count)));
+        if batches.send(batch).await.is_err() || ended {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Gathering {
+    changes: Vec<Change>,
+    bytes: usize,
+    end: Option<Position>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Gathering {
+    fn add(&mut self, queued: Queued) {
+        self.bytes += queued.bytes;
+        match &mut self.room {
+            Some(room) => room.merge(queued.room),
+            None => self.room = Some(queued.room),
+        }
+        match queued.event {
+            CaptureEvent::Change(change) => self.changes.push(change),
+            CaptureEvent::End { position, .. } | CaptureEvent::Idle { position } => self.end = Some(position),
+            CaptureEvent::Marker { .. } => {}
+        }
+    }
+
+    fn full(&self, policy: &BatchPolicy) -> bool {
+        self.changes.len() >= policy.max_changes.max(1) || self.bytes >= policy.max_bytes
+    }
+
+    fn close(self, in_flight: InFlight) -> Batch {
+        Batch {
+            changes: self.changes,
+            end: self.end,
+            in_flight,
+            _room: self.room,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Capture: keeps the stream open, publishes what comes, and sends confirmed positions back.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::dispatch::Published;
+use super::queue::QueueSender;
+use crate::edges::{
+    CaptureEvent, CapturedTable, ChangeCapture, ChangeStream, Failure, FailureClass, Observer, Waiting,
+};
+use crate::model::{Position, SourceIdentity};
+use crate::pipeline::backoff::Backoff;
+use crate::pipeline::policy::FlowLimits;
+
+/// Writes markers into the source's log and hears when they come back.
+#[derive(Clone, Debug)]
+pub struct Markers {
+    asked: mpsc::Sender<u64>,
+    waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Position>>>>,
+}
+
+impl Markers {
+    /// Markers, and the end from which capture takes those to write.
+    pub fn new() -> (Self, mpsc::Receiver<u64>) {
+        // One at a time is written; who asks waits here.
+        let (asked, to_write) = mpsc::channel(1);
+        (
+            Self {
+                asked,
+                waiting: Arc::default(),
+            },
+            to_write,
+        )
+    }
+
+    /// Writes a marker and waits until it was published; `None` when capture ended.
+    pub async fn round_trip(&self) -> Option<Position> {
+        let token = rand::random();
+        let (seen, position) = oneshot::channel();
+        self.lock().insert(token, seen);
+        let forget = Forget { markers: self, token };
+        self.asked.send(token).await.ok()?;
+        let position = position.await.ok();
+        drop(forget);
+        position
+    }
+
+    fn seen(&self, token: u64, position: Position) {
+        if let Some(waiting) = self.lock().remove(&token) {
+            // Whoever asked may have given up.
+            let _ = waiting.send(position);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Position>>> {
+        self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Takes a marker off the list when nobody waits for it any more.
+struct Forget<'a> {
+    markers: &'a Markers,
+    token: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.markers.lock().remove(&self.token);
+    }
+}
+
+/// Opens the stream, again and again while the world is in the way.
+pub async fn open(
+    capture: &dyn ChangeCapture,
+    tables: &[CapturedTable],
+    observer: &dyn Observer,
+    limits: &FlowLimits,
+    stop: &CancellationToken,
+) -> Result<Box<dyn ChangeStream>, Failure> {
+    let mut backoff = Backoff::new(limits);
+    loop {
+        let opened = tokio::select! {
+            () = stop.cancelled() => return Err(Failure::transient("stopped before the stream of changes was open")),
+            opened = capture.open(tables) => opened,
+        };
+        match opened {
+            Ok(stream) => {
+                observer.on_waiting(None);
+                return Ok(stream);
+            }
+            Err(failure) if failure.class == FailureClass::Transient => {
+                observer.on_waiting(Some(Waiting::Source));
+                observer.on_retry("capture.open", failure.message());
+                observer.on_error(&failure);
+                if !backoff.wait(stop).await {
+                    return Err(failure);
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// What capture works with.
+pub struct Capture {
+    /// The source.
+    pub source: Arc<dyn ChangeCapture>,
+    /// The tables to open it with.
+    pub tables: Vec<CapturedTable>,
+    /// Where events go.
+    pub queue: QueueSender,
+    /// What was published.
+    pub published: Arc<Published>,
+    /// What to confirm; when its other end is gone, everything is said.
+    pub confirmed: watch::Receiver<Position>,
+    /// Markers, and those to write.
+    pub markers: (Markers, mpsc::Receiver<u64>),
+    /// Told of what happens.
+    pub observer: Arc<dyn Observer>,
+    /// Its limits.
+    pub limits: FlowLimits,
+    /// No more changes are wanted; those that were captured are drained.
+    pub stop: CancellationToken,
+}
+
+impl Capture {
+    /// Runs until it is stopped, then holds the stream until the last position was confirmed.
+    pub async fn run(mut self, mut stream: Box<dyn ChangeStream>) -> Result<(), Failure> {
+        let identity = stream.start().identity.clone();
+        let mut confirmed = stream.start().confirmed;
+        loop {
+            let lost = match self.follow(&mut *stream, &mut confirmed).await? {
+                Followed::Stopped => break,
+                Followed::Lost(failure) => failure,
+            };
+            self.observer.on_retry("capture.stream", lost.message());
+            self.observer.on_error(&lost);
+            drop(stream);
+            stream = match open(&*self.source, &self.tables, &*self.observer, &self.limits, &self.stop).await {
+                Ok(stream) => stream,
+                Err(_) if self.stop.is_cancelled() => return Ok(()),
+                Err(failure) => return Err(failure),
+            };
+            same_source(&identity, confirmed, &*stream)?;
+        }
+        drop(self.queue);
+        // The rest of the flow drains; its end closes the channel.
+        while self.confirmed.changed().await.is_ok() {
+            stream.confirm(*self.confirmed.borrow_and_update());
+        }
+        stream.confirm(*self.confirmed.borrow());
+        stream.close().await;
+        Ok(())
+    }
+
+    async fn follow(&mut self, stream: &mut dyn ChangeStream, confirmed: &mut Position) -> Result<Followed, Failure> {
+        enum Next {
+            Confirm,
+            Mark(u64),
+            Event(Result<CaptureEvent, Failure>),
+        }
+        loop {
+            // Dropping `next` loses nothing, so the other branches may win at any time.
+            let next = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(Followed::Stopped),
+                Ok(()) = self.confirmed.changed() => Next::Confirm,
+                Some(token) = self.markers.1.recv() => Next::Mark(token),
+                event = stream.next() => Next::Event(event),
+            };
+            let event = match next {
+                Next::Confirm => {
+                    *confirmed = *self.confirmed.borrow_and_update();
+                    stream.confirm(*confirmed);
+                    continue;
+                }
+                Next::Mark(token) => match stream.mark(token).await {
+                    Ok(()) => continue,
+                    Err(failure) => return lost(failure),
+                },
+                Next::Event(Ok(event)) => event,
+                Next::Event(Err(failure)) => return lost(failure),
+            };
+            match &event {
+                CaptureEvent::Change(change) => {
+                    self.published.raise(change.position);
+                    self.observer.on_captured(1, change.bytes());
+                }
+                CaptureEvent::End { position, .. } => self.published.raise(*position),
+                CaptureEvent::Marker { token, position } => {
+                    self.published.raise(*position);
+                    self.markers.0.seen(*token, *position);
+                    continue;
+                }
+                CaptureEvent::Idle { .. } => {}
+            }
+            // A full queue is back-pressure; confirmed positions still go back meanwhile.
+            let send = self.queue.send(event);
+            tokio::pin!(send);
+            loop {
+                tokio::select! {
+                    biased;
+                    sent = &mut send => {
+                        if !sent {
+                            return Ok(Followed::Stopped);
+                        }
+                        break;
+                    }
+                    // What is not sent is not in the queue and comes again.
+                    () = self.stop.cancelled() => return Ok(Followed::Stopped),
+                    Ok(()) = self.confirmed.changed() => {
+                        *confirmed = *self.confirmed.borrow_and_update();
+                        stream.confirm(*confirmed);
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Followed {
+    Stopped,
+    Lost(Failure),
+}
+
+fn lost(failure: Failure) -> Result<Followed, Failure> {
+    match failure.class {
+        FailureClass::Transient => Ok(Followed::Lost(failure)),
+        _ => Err(failure),
+    }
+}
+
+/// A stream that was opened again must go on where the last one was.
+fn same_source(before: &SourceIdentity, confirmed: Position, stream: &dyn ChangeStream) -> Result<(), Failure> {
+    let start = stream.start();
+    if start.identity == *before && !start.created && start.confirmed <= confirmed {
+        return Ok(());
+    }
+    Err(Failure::fatal(format!(
+        "the source is not where it was: slot {} of database {} (system {}, timeline {}) was confirmed to {} and now \
+         says {} (system {}, timeline {})",
+        before.slot,
+        before.database,
+        before.system_identifier,
+        before.timeline,
+        confirmed,
+        start.confirmed,
+        start.identity.system_identifier,
+        start.identity.timeline
+    ))
+    .with_advice("start again: what is missing is assembled again then"))
+}

@@ -1,0 +1,392 @@
+//! Passes: sets of documents assembled again in the background, beside the live changes, resumable by their records.
+//!
+//! ```text
+//! record ─▶ barrier, where one is needed ─▶ chunks ─▶ sweep, where asked ─▶ record ends, unless asked again
+//! ```
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::capture::Markers;
+use super::dispatch::{Dispatcher, Done, Wanted};
+use super::resolve::{Resolver, roots};
+use crate::edges::{Failure, FailureClass, IndexAdmin, PassReport, RowReader, Waiting};
+use crate::model::{Declaration, Origin, Pass, PassProgress, PassSet, Query};
+use crate::pipeline::backoff::Backoff;
+use crate::pipeline::record;
+
+/// What passes work with.
+#[derive(Clone, Debug)]
+pub struct Passes {
+    /// Asks the builder and holds the ledger.
+    pub resolver: Arc<Resolver>,
+    /// Reads root rows.
+    pub reader: Arc<dyn RowReader>,
+    /// Walks indexes.
+    pub indexes: Arc<dyn IndexAdmin>,
+    /// Where ids go.
+    pub dispatcher: Dispatcher,
+    /// Markers.
+    pub markers: Markers,
+    /// Ends them between chunks; they go on at the next start.
+    pub stop: CancellationToken,
+}
+
+/// How often the records are looked at for new ones; they are few, and in memory.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the progress of a pass is made durable, so that a crash repeats no more than this.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+impl Passes {
+    /// Runs what is on record, and what comes onto it, until stopped.
+    pub async fn run(self) -> Result<(), Failure> {
+        let mut running: JoinSet<(u64, Result<(), Failure>)> = JoinSet::new();
+        let mut indexes: HashSet<Arc<str>> = HashSet::new();
+        let mut ids: Vec<(u64, Arc<str>)> = Vec::new();
+        let mut live = false;
+        loop {
+            let passes = self.resolver.ledger.read(|state| state.passes.clone()).await;
+            if passes.is_empty() && running.is_empty() && !std::mem::replace(&mut live, true) {
+                self.resolver.observer.on_live();
+            }
+            for pass in passes {
+                let room = running.len() < self.resolver.limits.passes_max.max(1);
+                // Two passes of one index would only take each other's ids out of the hand.
+                if room && !indexes.contains(&pass.index) {
+                    indexes.insert(Arc::clone(&pass.index));
+                    ids.push((pass.id, Arc::clone(&pass.index)));
+                    let this = self.clone();
+                    running.spawn(async move { (pass.id, this.run_one(pass).await) });
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                Some(ended) = running.join_next() => {
+                    let (id, result) = ended.map_err(|error| Failure::fatal("a pass panicked").with_source(error))?;
+                    result?;
+                    if let Some(place) = ids.iter().position(|(running, _)| *running == id) {
+                        indexes.remove(&ids.swap_remove(place).1);
+                    }
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+        while let Some(ended) = running.join_next().await {
+            ended
+                .map_err(|error| Failure::fatal("a pass panicked").with_source(error))?
+                .1?;
+        }
+        Ok(())
+    }
+
+    /// Runs one pass to its end, or until it is stopped or asked again.
+    async fn run_one(&self, pass: Pass) -> Result<(), Failure> {
+        let mut backoff = Backoff::new(&self.resolver.limits);
+        loop {
+            let current = |passes: &[Pass]| passes.iter().find(|known| known.id == pass.id).cloned();
+            let Some(pass) = self.resolver.ledger.read(|state| current(&state.passes)).await else {
+                return Ok(());
+            };
+            match self.attempt(pass).await {
+                Err(failure) if failure.class == FailureClass::Transient && !self.stop.is_cancelled() => {
+                    self.resolver.observer.on_retry("pass", failure.message());
+                    self.resolver.observer.on_error(&failure);
+                    if !backoff.wait(&self.stop).await {
+                        return Ok(());
+                    }
+                }
+                Err(_) if self.stop.is_cancelled() => return Ok(()),
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt(&self, pass: Pass) -> Result<(), Failure> {
+        let estimate = self.estimate(&pass).await;
+        let mut walk = Walk::new(self, &pass, estimate);
+        if pass.needs_barrier && pass.barrier.is_none() && !self.raise_barrier(&pass).await? {
+            return Ok(());
+        }
+        let whole = match &pass.set {
+            PassSet::Index => self.walk_index(&pass, &mut walk).await?,
+            PassSet::Query { name, params } => {
+                self.walk_query(
+                    &pass,
+                    Query {
+                        name: name.clone(),
+                        params: params.clone(),
+                    },
+                    &mut walk,
+                )
+                .await?
+            }
+        };
+        if whole && self.resolver.ledger.update(|state| record::end(state, pass.id)).await? {
+            walk.report(true);
+        }
+        Ok(())
+    }
+
+    /// Waits until a marker of this pass was published: nothing of it is read below that. `false` when stopped.
+    async fn raise_barrier(&self, pass: &Pass) -> Result<bool, Failure> {
+        self.resolver.observer.on_waiting(Some(Waiting::Barrier));
+        let barrier = loop {
+            let wait = tokio::time::timeout(self.resolver.limits.marker_wait, self.markers.round_trip());
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(false),
+                answer = wait => match answer {
+                    Ok(Some(position)) => break position,
+                    Ok(None) => return Ok(false),
+                    // A connection that was lost took the marker with it; another one does no harm.
+                    Err(_) => {}
+                },
+            }
+        };
+        self.resolver.observer.on_waiting(None);
+        self.resolver
+            .ledger
+            .update(|state| {
+                if let Some(pass) = state.passes.iter_mut().find(|known| known.id == pass.id) {
+                    pass.barrier = Some(barrier);
+                }
+            })
+            .await?;
+        Ok(true)
+    }
+
+    /// All root rows in key order, then the sweep. `false` when stopped or asked again.
+    async fn walk_index(&self, pass: &Pass, walk: &mut Walk<'_>) -> Result<bool, Failure> {
+        let declaration = self.resolver.builder.declaration();
+        let Some(index) = declaration.index(&pass.index) else {
+            return Ok(true);
+        };
+        let roots = roots(declaration, &pass.index);
+        let mut progress = pass.progress.clone();
+        while !progress.sweeping {
+            let Some(table) = roots.get(progress.table) else {
+                progress = PassProgress {
+                    sweeping: true,
+                    ..progress
+                };
+                break;
+            };
+            let name = table.name_in(&self.resolver.schema);
+            let rows_max = self.resolver.limits.chunk_rows.max(1);
+            let chunk = self
+                .reader
+                .chunk(&name, &table.keys, progress.after.as_deref(), rows_max)
+                .await?;
+            let affected = match chunk.rows.count() {
+                0 => Default::default(),
+                _ => self.resolver.ask_builder(index, table, chunk.rows).await?,
+            };
+            if chunk.done {
+                progress = PassProgress {
+                    table: progress.table + 1,
+                    after: None,
+                    ..progress
+                };
+            } else {
+                progress.after = chunk.last;
+            }
+            let mut ids: HashSet<String> = affected.ids.into_iter().collect();
+            if !affected.queries.is_empty() {
+                let mut cursor = self.resolver.queries.ids(&affected.queries).await?;
+                loop {
+                    let piece = cursor.next(rows_max).await?;
+                    if piece.is_empty() {
+                        break;
+                    }
+                    if ids.len() >= rows_max && !walk.push(std::mem::take(&mut ids), None).await? {
+                        return Ok(false);
+                    }
+                    ids.extend(piece);
+                }
+            }
+            progress.documents += ids.len() as u64;
+            if !walk.push(ids, Some(progress.clone())).await? {
+                return Ok(false);
+            }
+        }
+        if !walk.drain().await? {
+            return Ok(false);
+        }
+        if pass.sweep {
+            return self.sweep(pass, progress, walk).await;
+        }
+        Ok(true)
+    }
+
+    /// Every id that the index holds: what comes back absent is deleted.
+    async fn sweep(&self, pass: &Pass, progress: PassProgress, walk: &mut Walk<'_>) -> Result<bool, Failure> {
+        let generation = self
+            .resolver
+            .ledger
+            .read(|state| {
+                state
+                    .generations
+                    .get(&*pass.index)
+                    .map(|generation| generation.name.clone())
+            })
+            .await;
+        let Some(generation) = generation else { return Ok(true) };
+        walk.save(progress).await?;
+        let mut cursor = None;
+        loop {
+            let page = self
+                .indexes
+                .ids(&generation, cursor.take(), self.resolver.limits.chunk_rows.max(1))
+                .await?;
+            if !page.ids.is_empty() && !walk.push(page.ids.into_iter().collect(), None).await? {
+                return Ok(false);
+            }
+            match page.cursor {
+                Some(next) => cursor = Some(next),
+                None => return walk.drain().await,
+            }
+        }
+    }
+
+    async fn walk_query(&self, pass: &Pass, query: Query, walk: &mut Walk<'_>) -> Result<bool, Failure> {
+        let mut progress = PassProgress {
+            documents: 0,
+            ..pass.progress.clone()
+        };
+        let mut cursor = self.resolver.queries.ids(&[query]).await?;
+        loop {
+            let ids = cursor.next(self.resolver.limits.chunk_rows.max(1)).await?;
+            if ids.is_empty() {
+                return walk.drain().await;
+            }
+            progress.documents += ids.len() as u64;
+            walk.documents = progress.documents;
+            if !walk.push(ids.into_iter().collect(), None).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// About how many documents a pass makes, for people; a failure to know is no failure.
+    async fn estimate(&self, pass: &Pass) -> Option<u64> {
+        if pass.set != PassSet::Index {
+            return None;
+        }
+        let declaration: &Declaration = self.resolver.builder.declaration();
+        let mut sum = 0;
+        for table in roots(declaration, &pass.index) {
+            sum += self
+                .reader
+                .estimate(&table.name_in(&self.resolver.schema))
+                .await
+                .ok()??;
+        }
+        Some(sum)
+    }
+}
+
+/// The chunks of one pass that are under way, oldest first, with the progress that each completes.
+struct Walk<'a> {
+    passes: &'a Passes,
+    pass: &'a Pass,
+    place: Option<usize>,
+    estimate: Option<u64>,
+    under_way: VecDeque<(Done, Option<PassProgress>)>,
+    documents: u64,
+    saved: Instant,
+}
+
+impl<'a> Walk<'a> {
+    fn new(passes: &'a Passes, pass: &'a Pass, estimate: Option<u64>) -> Self {
+        let indexes = &passes.resolver.builder.declaration().indexes;
+        let walk = Self {
+            passes,
+            pass,
+            place: indexes.iter().position(|index| *index.name == *pass.index),
+            estimate,
+            under_way: VecDeque::new(),
+            documents: pass.progress.documents,
+            saved: Instant::now(),
+        };
+        walk.report(false);
+        walk
+    }
+
+    /// Asks for a chunk; waits while too many are under way. `false` when the pass was stopped or asked again.
+    async fn push(&mut self, ids: HashSet<String>, progress: Option<PassProgress>) -> Result<bool, Failure> {
+        while self.under_way.len() >= self.passes.resolver.limits.chunks_in_flight_max.max(1) {
+            if !self.pop().await? {
+                return Ok(false);
+            }
+        }
+        if self.passes.stop.is_cancelled() {
+            return Ok(false);
+        }
+        let Some(place) = self.place else { return Ok(true) };
+        let wanted = Wanted {
+            ids: vec![(place, ids.into_iter().collect())],
+            origin: Origin::Pass { id: self.pass.id },
+        };
+        let done = self.passes.dispatcher.want(wanted).await?;
+        self.under_way.push_back((done, progress));
+        Ok(true)
+    }
+
+    /// Waits for everything under way.
+    async fn drain(&mut self) -> Result<bool, Failure> {
+        while !self.under_way.is_empty() {
+            if !self.pop().await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn pop(&mut self) -> Result<bool, Failure> {
+        let Some((done, progress)) = self.under_way.pop_front() else {
+            return Ok(true);
+        };
+        done.wait().await?;
+        if let Some(progress) = progress {
+            self.documents = progress.documents;
+            self.report(false);
+            if self.saved.elapsed() >= PROGRESS_EVERY {
+                return self.save(progress).await;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes the progress durable; `false` when the pass is not on record any more.
+    async fn save(&mut self, progress: PassProgress) -> Result<bool, Failure> {
+        self.saved = Instant::now();
+        let id = self.pass.id;
+        self.passes
+            .resolver
+            .ledger
+            .update(|state| match state.passes.iter_mut().find(|pass| pass.id == id) {
+                Some(pass) => {
+                    pass.progress = progress;
+                    true
+                }
+                None => false,
+            })
+            .await
+    }
+
+    fn report(&self, done: bool) {
+        self.passes.resolver.observer.on_pass(&PassReport {
+            id: self.pass.id,
+            index: Arc::clone(&self.pass.index),
+            reason: self.pass.reason,
+            documents: self.documents,
+            of: self.estimate,
+            done,
+        });
+    }
+}

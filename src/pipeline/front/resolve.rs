@@ -1,0 +1,335 @@
+//! Resolve: the changes of a batch become the ids of the documents that they touch, each once. What would be too many ids
+//! for a batch becomes a pass, recorded durably before the batch goes on.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{Batch, InFlight};
+use super::dispatch::Wanted;
+use crate::edges::{DocumentBuilder, Failure, FailureClass, Observer, QuerySet};
+use crate::model::{
+    Affected, Change, ChangeKind, ColumnBuilder, Columns, Declaration, IndexDeclaration, Origin, PassReason, PassSet,
+    Position, Query, Relation, Row, Rows, TableDeclaration, TableName,
+};
+use crate::pipeline::backoff::Backoff;
+use crate::pipeline::ledger::Ledger;
+use crate::pipeline::policy::FlowLimits;
+use crate::pipeline::record::{self, PassRequest};
+
+/// A batch whose documents are known, and whose passes are on record.
+#[derive(Debug)]
+pub struct Resolved {
+    wanted: Wanted,
+    end: Option<Position>,
+    in_flight: InFlight,
+}
+
+impl Resolved {
+    /// What to dispatch, and what the ack needs.
+    pub fn into_parts(self) -> (Wanted, Option<Position>, InFlight) {
+        (self.wanted, self.end, self.in_flight)
+    }
+}
+
+/// Everything that resolving needs; shared by live changes and passes.
+#[derive(Debug)]
+pub struct Resolver {
+    /// The builder.
+    pub builder: Arc<dyn DocumentBuilder>,
+    /// Its statements.
+    pub queries: Arc<dyn QuerySet>,
+    /// The pipeline's schema.
+    pub schema: String,
+    /// Where passes are recorded.
+    pub ledger: Arc<Ledger>,
+    /// Told of tries.
+    pub observer: Arc<dyn Observer>,
+    /// Its limits.
+    pub limits: FlowLimits,
+    /// Ends waiting.
+    pub stop: CancellationToken,
+}
+
+/// Images of rows of one table, for one index.
+struct Images<'a> {
+    table: &'a TableDeclaration,
+    relation: Arc<Relation>,
+    rows: Vec<Row>,
+}
+
+impl Resolver {
+    /// Resolves a batch.
+    ///
+    /// # Errors
+    ///
+    /// `Fatal` when the builder fails on a row: without its answer nobody knows which documents are stale, so nothing
+    /// may be confirmed past it.
+    pub async fn resolve(&self, batch: Batch) -> Result<Resolved, Failure> {
+        let began = Instant::now();
+        let declaration = self.builder.declaration();
+        let mut ids = Vec::new();
+        let mut requests = Vec::new();
+        for (place, index) in declaration.indexes.iter().enumerate() {
+            let found = self.resolve_index(index, batch.changes(), &mut requests).await?;
+            if !found.is_empty() {
+                ids.push((place, found));
+            }
+        }
+        if !requests.is_empty() {
+            self.ledger
+                .update(|state| requests.into_iter().for_each(|request| record::ask(state, request)))
+                .await?;
+        }
+        let committed_at_us = batch
+            .changes()
+            .iter()
+            .map(|change| change.committed_at_us)
+            .min()
+            .unwrap_or(0);
+        let documents = ids.iter().map(|(_, ids)| ids.len()).sum();
+        if !batch.changes().is_empty() {
+            self.observer
+                .on_resolved(batch.changes().len(), documents, began.elapsed());
+        }
+        let (end, in_flight) = batch.into_ack();
+        Ok(Resolved {
+            wanted: Wanted {
+                ids,
+                origin: Origin::Live { committed_at_us },
+            },
+            end,
+            in_flight,
+        })
+    }
+
+    async fn resolve_index(
+        &self,
+        index: &IndexDeclaration,
+        changes: &[Change],
+        requests: &mut Vec<PassRequest>,
+    ) -> Result<Vec<String>, Failure> {
+        let (images, asked) = self.images(index, changes);
+        requests.extend(asked);
+        let mut ids = HashSet::new();
+        let mut queries: Vec<Query> = Vec::new();
+        for images in images {
+            let rows = rows(&images)?;
+            let affected = self.ask_builder(index, images.table, rows).await?;
+            ids.extend(affected.ids);
+            queries.extend(affected.queries);
+        }
+        queries.sort_by(|a, b| (&a.name, &a.params).cmp(&(&b.name, &b.params)));
+        queries.dedup();
+        if !queries.is_empty() {
+            match self.hop(&queries).await? {
+                Some(found) => ids.extend(found),
+                None => {
+                    let asked = changes.iter().map(|change| change.position).max().unwrap_or_default();
+                    requests.extend(queries.into_iter().map(|query| PassRequest {
+                        index: index.name.as_str().into(),
+                        set: PassSet::Query {
+                            name: query.name,
+                            params: query.params,
+                        },
+                        reason: PassReason::Fanout,
+                        asked,
+                        needs_barrier: false,
+                        sweep: false,
+                    }));
+                }
+            }
+        }
+        Ok(ids.into_iter().collect())
+    }
+
+    /// The images that matter to an index, each once, by table and shape of the table; and the passes that its changes
+    /// ask for without asking the builder.
+    fn images<'a>(&self, index: &'a IndexDeclaration, changes: &[Change]) -> (Vec<Images<'a>>, Vec<PassRequest>) {
+        let by_name: HashMap<TableName, &TableDeclaration> = index
+            .tables
+            .iter()
+            .map(|table| (table.name_in(&self.schema), table))
+            .collect();
+        let mut images: Vec<Images<'a>> = Vec::new();
+        let mut places: HashMap<*const Relation, usize> = HashMap::new();
+        let mut seen: HashSet<(usize, Row)> = HashSet::new();
+        let mut requests = Vec::new();
+        for change in changes {
+            let Some(table) = by_name.get(&change.relation.table) else {
+                continue;
+            };
+            let reason = match change.kind {
+                ChangeKind::Truncate => Some(PassReason::Truncate),
+                _ if table.everything => Some(PassReason::Everything),
+                _ => None,
+            };
+            if let Some(reason) = reason {
+                requests.push(PassRequest {
+                    index: index.name.as_str().into(),
+                    set: PassSet::Index,
+                    reason,
+                    asked: change.position,
+                    needs_barrier: false,
+                    // Only rows of a root make ids, so only without them are documents left that no row makes.
+                    sweep: table.root && reason == PassReason::Truncate,
+                });
+                continue;
+            }
+            if unmoved(table, change) {
+                continue;
+            }
+            let place = *places.entry(Arc::as_ptr(&change.relation)).or_insert_with(|| {
+                images.push(Images {
+                    table,
+                    relation: Arc::clone(&change.relation),
+                    rows: Vec::new(),
+                });
+                images.len() - 1
+            });
+            let keys: Vec<Option<usize>> = table.keys.iter().map(|key| change.relation.column(key)).collect();
+            for image in change.images() {
+                let key = Row(keys
+                    .iter()
+                    .map(|key| {
+                        key.and_then(|key| image.0.get(key))
+                            .cloned()
+                            .unwrap_or(crate::model::Value::Null)
+                    })
+                    .collect());
+                if seen.insert((place, key.clone())) {
+                    images[place].rows.push(key);
+                }
+            }
+        }
+        // One request a batch and reason is as good as many.
+        requests.dedup_by(|a, b| a.index == b.index && a.reason == b.reason);
+        (images, requests)
+    }
+
+    /// Asks the builder, again while the world is in the way, and in halves where a limit is.
+    pub async fn ask_builder(
+        &self,
+        index: &IndexDeclaration,
+        table: &TableDeclaration,
+        rows: Rows,
+    ) -> Result<Affected, Failure> {
+        let mut answer = Affected::default();
+        let mut todo = vec![rows];
+        let mut backoff = Backoff::new(&self.limits);
+        while let Some(rows) = todo.pop() {
+            match self.builder.resolve(&index.name, &table.table, rows.clone()).await {
+                Ok(affected) => {
+                    answer.ids.extend(affected.ids);
+                    answer.queries.extend(affected.queries);
+                    backoff.reset();
+                }
+                Err(failure) if failure.class == FailureClass::Transient => {
+                    self.observer.on_retry("resolve", failure.message());
+                    self.observer.on_error(&failure);
+                    if !backoff.wait(&self.stop).await {
+                        return Err(failure);
+                    }
+                    todo.push(rows);
+                }
+                Err(failure) if failure.class != FailureClass::Fatal && rows.count() > 1 => {
+                    self.observer.on_retry("resolve", failure.message());
+                    let (one, other) = rows.halves();
+                    todo.extend([other, one]);
+                }
+                Err(failure) => {
+                    return Err(Failure::fatal(format!(
+                        "the builder could not resolve a row of table {} for index {}, so nobody knows which \
+                         documents it touches",
+                        table.table, index.name
+                    ))
+                    .with_advice("mend the builder and start again: nothing at or after that change was confirmed")
+                    .with_source(failure));
+                }
+            }
+        }
+        Ok(answer)
+    }
+
+    /// The ids that queries yield, or `None` when they are more than a batch may hold.
+    async fn hop(&self, queries: &[Query]) -> Result<Option<Vec<String>>, Failure> {
+        let mut backoff = Backoff::new(&self.limits);
+        loop {
+            match self.hop_once(queries).await {
+                Err(failure) if failure.class == FailureClass::Transient => {
+                    self.observer.on_retry("resolve.hop", failure.message());
+                    self.observer.on_error(&failure);
+                    if !backoff.wait(&self.stop).await {
+                        return Err(failure);
+                    }
+                }
+                // A statement that runs into its time limit here has more ids than belong into a batch.
+                Err(failure) if failure.class == FailureClass::Oversize => return Ok(None),
+                other => return other,
+            }
+        }
+    }
+
+    async fn hop_once(&self, queries: &[Query]) -> Result<Option<Vec<String>>, Failure> {
+        let ids_max = self.limits.fanout_ids_max;
+        let mut cursor = self.queries.ids(queries).await?;
+        let mut ids = Vec::new();
+        while ids.len() <= ids_max {
+            let piece = cursor.next(ids_max + 1 - ids.len()).await?;
+            if piece.is_empty() {
+                return Ok(Some(ids));
+            }
+            ids.extend(piece);
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a change provably left everything that matters as it was.
+fn unmoved(table: &TableDeclaration, change: &Change) -> bool {
+    let Columns::Listed(columns) = &table.columns else {
+        return change.leaves(0..change.relation.columns.len());
+    };
+    let wanted = table
+        .keys
+        .iter()
+        .chain(columns)
+        .map(|column| change.relation.column(column));
+    let places: Option<Vec<usize>> = wanted.collect();
+    places.is_some_and(|places| change.leaves(places))
+}
+
+fn rows(images: &Images<'_>) -> Result<Rows, Failure> {
+    let keys = &images.table.keys;
+    let columns = keys.iter().enumerate().map(|(place, key)| {
+        let kind = images
+            .relation
+            .column(key)
+            .map(|column| images.relation.columns[column].kind)
+            .ok_or_else(|| missing_key(images, key))?;
+        let mut column = ColumnBuilder::new(key.as_str(), kind);
+        images.rows.iter().for_each(|row| column.push(&row.0[place]));
+        Ok(column.finish())
+    });
+    let columns = columns.collect::<Result<Vec<_>, Failure>>()?;
+    let count = u32::try_from(images.rows.len()).map_err(|_| Failure::fatal("a batch holds more than 2^32 rows"))?;
+    Rows::new(count, columns).map_err(|error| Failure::fatal("rows of a batch do not fit together").with_source(error))
+}
+
+fn missing_key(images: &Images<'_>, key: &str) -> Failure {
+    Failure::fatal(format!(
+        "table {} has no column {key} any more, which the builder declares as a key",
+        images.relation.table
+    ))
+    .with_advice("deploy a builder for the new shape of the table")
+}
+
+/// The table declarations that are roots of an index, in order.
+pub fn roots<'a>(declaration: &'a Declaration, index: &str) -> Vec<&'a TableDeclaration> {
+    declaration
+        .index(index)
+        .map(|index| index.tables.iter().filter(|table| table.root).collect())
+        .unwrap_or_default()
+}

@@ -1,0 +1,125 @@
+//! The choices that a pipeline's owner may make about the flow, and every limit of the flow by its name.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// When a batch closes. It also closes when the queue is empty and fewer than two batches are in flight, so that nobody
+/// waits for company when idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPolicy {
+    /// Changes in a batch at most; at least 1.
+    pub max_changes: usize,
+    /// Bytes of changes in a batch, about, at most.
+    pub max_bytes: usize,
+    /// How long the first change of a batch waits for company at most.
+    pub max_delay: Duration,
+}
+
+impl Default for BatchPolicy {
+    fn default() -> Self {
+        Self {
+            max_changes: 1_000,
+            max_bytes: 8 << 20,
+            max_delay: Duration::from_millis(50),
+        }
+    }
+}
+
+/// What happens when one document is refused, by the builder or by the sink, for itself alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRejected {
+    /// The pipeline stops with an error; nothing at or after the change is confirmed.
+    #[default]
+    Stop,
+    /// The document stays as it is in the sink; counted and logged.
+    Skip,
+    /// A record of it is parked durably in the sink, and the pipeline goes on.
+    Quarantine,
+}
+
+/// [`OnRejected`] by index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailurePolicies {
+    /// For indexes that are not named.
+    pub default: OnRejected,
+    /// By the index's declared name.
+    pub indexes: BTreeMap<String, OnRejected>,
+}
+
+impl FailurePolicies {
+    /// The same for every index.
+    pub fn all(on_rejected: OnRejected) -> Self {
+        Self {
+            default: on_rejected,
+            indexes: BTreeMap::new(),
+        }
+    }
+
+    /// That of one index.
+    pub fn of(&self, index: &str) -> OnRejected {
+        self.indexes.get(index).copied().unwrap_or(self.default)
+    }
+}
+
+/// The limits of the flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowLimits {
+    /// Events in the queue.
+    pub queue_events_max: usize,
+    /// Bytes of changes in the queue. One change may be larger; it then has the queue for itself.
+    pub queue_bytes_max: usize,
+    /// Batches between the queue and the ack.
+    pub batches_in_flight_max: usize,
+    /// Batches that are resolved at the same time.
+    pub resolves_max: usize,
+    /// Ids that the queries of one batch may yield for one index; more become a pass.
+    pub fanout_ids_max: usize,
+    /// Tasks waiting for the back half, in each lane.
+    pub tasks_queued_max: usize,
+    /// Tasks that the back half works on at the same time for live changes.
+    pub live_workers: usize,
+    /// Tasks that the back half works on at the same time for passes.
+    pub pass_workers: usize,
+    /// Passes that run at the same time.
+    pub passes_max: usize,
+    /// Root rows, or ids, in one chunk of a pass.
+    pub chunk_rows: usize,
+    /// Chunks of one pass that are under way at the same time.
+    pub chunks_in_flight_max: usize,
+    /// How long bytes may be sent again before their document is assembled again instead.
+    pub bytes_fresh_for: Duration,
+    /// How often the checkpoint is written, at most.
+    pub checkpoint_every: Duration,
+    /// How long a shutdown drains before it gives up; what is given up comes again at the next start.
+    pub drain_for: Duration,
+    /// The first wait before something is tried again; it doubles.
+    pub backoff_first: Duration,
+    /// The longest such wait.
+    pub backoff_longest: Duration,
+    /// How long a marker may take before another is written.
+    pub marker_wait: Duration,
+}
+
+impl Default for FlowLimits {
+    fn default() -> Self {
+        Self {
+            queue_events_max: 10_000,
+            queue_bytes_max: 32 << 20,
+            batches_in_flight_max: 4,
+            resolves_max: 2,
+            fanout_ids_max: 10_000,
+            tasks_queued_max: 256,
+            live_workers: 4,
+            pass_workers: 2,
+            passes_max: 2,
+            chunk_rows: 1_000,
+            chunks_in_flight_max: 4,
+            bytes_fresh_for: Duration::from_secs(30),
+            checkpoint_every: Duration::from_secs(1),
+            drain_for: Duration::from_secs(30),
+            backoff_first: Duration::from_millis(100),
+            backoff_longest: Duration::from_secs(30),
+            marker_wait: Duration::from_secs(30),
+        }
+    }
+}

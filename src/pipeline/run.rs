@@ -1,0 +1,385 @@
+//! Run: opens the edges, compares, and joins the stages of both halves until they are told to stop or one of them fails.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::back::Back;
+use super::backoff::Backoff;
+use super::front::dispatch::{Dispatcher, Lanes, Published, Stamp};
+use super::front::resolve::Resolver;
+use super::front::{ack, batch, capture, dispatch, passes, queue};
+use super::ledger::Ledger;
+use super::policy::{BatchPolicy, FailurePolicies, FlowLimits};
+use super::start::{self, Found};
+use super::tables::captured_tables;
+use super::tally::{Summary, Tally};
+use crate::edges::{
+    ChangeCapture, ChangeStream, DocumentBuilder, Failure, FailureClass, Observer, QuerySet, Sink, WorkQueue,
+};
+use crate::model::Position;
+
+/// One pipeline's flow, ready to run.
+#[derive(Debug)]
+pub struct Flow {
+    /// The pipeline's name: what its state is kept under.
+    pub name: String,
+    /// The schema of the tables that the builder names without one.
+    pub schema: String,
+    /// Where changes come from.
+    pub source: Arc<dyn ChangeCapture>,
+    /// The builder.
+    pub documents: Arc<dyn DocumentBuilder>,
+    /// Where documents go.
+    pub sink: Arc<dyn Sink>,
+    /// Told of what happens.
+    pub observer: Arc<dyn Observer>,
+    /// The lane of live changes.
+    pub live: Arc<dyn WorkQueue>,
+    /// The lane of passes.
+    pub pass: Arc<dyn WorkQueue>,
+    /// When batches close.
+    pub batch: BatchPolicy,
+    /// What happens to rejected documents.
+    pub policies: FailurePolicies,
+    /// Every other limit.
+    pub limits: FlowLimits,
+    /// Whether an empty destination is taken as filled.
+    pub skip_backfill: bool,
+    /// Ends the flow: what was captured is drained and confirmed.
+    pub shutdown: CancellationToken,
+}
+
+impl Flow {
+    /// Runs until `shutdown`, or until something needs a person.
+    ///
+    /// # Errors
+    ///
+    /// `Fatal` for what needs a person. What is transient is tried again inside; nothing is confirmed that is not
+    /// durable, in either case.
+    pub async fn run(self) -> Result<Summary, Failure> {
+        let tally = Arc::new(Tally::new(Arc::clone(&self.observer)));
+        let observer: Arc<dyn Observer> = Arc::clone(&tally) as _;
+        // Cancelled when waiting any longer is pointless: a stage failed, or draining took too long.
+        let halt = CancellationToken::new();
+        let opened = self.open(&observer, &halt).await;
+        let (stream, queries, ledger) = match opened {
+            Ok(opened) => opened,
+            Err(_) if self.shutdown.is_cancelled() => return Ok(tally.summary()),
+            Err(failure) => return Err(failure),
+        };
+        let mut stages = Stages {
+            tasks: JoinSet::new(),
+            halt,
+        };
+        self.spawn(stream, queries, Arc::new(ledger), observer, &mut stages)
+            .await;
+        stages.join(&self.shutdown, &self.limits).await?;
+        Ok(tally.summary())
+    }
+
+    /// Prepares the statements, opens the stream, makes the indexes and takes hold of the state, in this order: the slot
+    /// is what two processes cannot hold at once, and the state says who they were.
+    async fn open(
+        &self,
+        observer: &Arc<dyn Observer>,
+        halt: &CancellationToken,
+    ) -> Result<(Box<dyn ChangeStream>, Arc<dyn QuerySet>, Ledger), Failure> {
+        let stop = &self.shutdown;
+        let declaration = self.documents.declaration();
+        let reader = self.source.reader();
+        let queries = self.retry(observer, "prepare", || reader.prepare(declaration)).await?;
+        let tables = captured_tables(declaration, &self.schema);
+        let stream = capture::open(&*self.source, &tables, &**observer, &self.limits, stop).await?;
+        let indexes = self.sink.indexes();
+        let generations = self
+            .retry(observer, "ensure", || indexes.ensure(&declaration.indexes))
+            .await?;
+        let state = self.sink.state();
+        let (previous, revision) = match self.retry(observer, "state.load", || state.load(&self.name)).await? {
+            Some((document, revision)) => (Some(document), Some(revision)),
+            None => (None, None),
+        };
+        let document = start::begin(
+            previous,
+            &Found {
+                owner: &format!("{:016x}", rand::random::<u64>()),
+                stream: stream.start(),
+                builder_version: self.documents.version(),
+                indexes: &declaration.indexes,
+                generations: &generations,
+                skip_backfill: self.skip_backfill,
+            },
+        )?;
+        for pass in &document.passes {
+            tracing::info!(
+                pipeline = %self.name, index = %pass.index, reason = %pass.reason, documents = pass.progress.documents,
+                "documents are assembled again in the background"
+            );
+        }
+        let ledger = Ledger::claim(
+            state,
+            &self.name,
+            document,
+            revision,
+            self.limits.clone(),
+            Arc::clone(observer),
+            halt.clone(),
+        )
+        .await?;
+        Ok((stream, queries, ledger))
+    }
+
+    async fn retry<T, F>(
+        &self,
+        observer: &Arc<dyn Observer>,
+        stage: &'static str,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut backoff = Backoff::new(&self.limits);
+        loop {
+            let answer = tokio::select! {
+                () = self.shutdown.cancelled() => return Err(Failure::transient("stopped while starting")),
+                answer = call() => answer,
+            };
+            match answer {
+                Err(failure) if failure.class == FailureClass::Transient => {
+                    observer.on_retry(stage, failure.message());
+                    observer.on_error(&failure);
+                    if !backoff.wait(&self.shutdown).await {
+                        return Err(failure);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn spawn(
+        &self,
+        stream: Box<dyn ChangeStream>,
+        queries: Arc<dyn QuerySet>,
+        ledger: Arc<Ledger>,
+        observer: Arc<dyn Observer>,
+        stages: &mut Stages,
+    ) {
+        let limits = &self.limits;
+        let start = stream.start().clone();
+        let published = Arc::new(Published::default());
+        // Everything confirmed before was visible then, and behind a quiet point nothing earlier is still to come.
+        published.raise(start.confirmed);
+        let (confirm, confirmed) = watch::channel(Position::ZERO);
+        let (queue_in, queue_out) =
+            queue::bounded(limits.queue_events_max, limits.queue_bytes_max, Arc::clone(&observer));
+        let (batch_in, batch_out) = mpsc::channel(1);
+        let (ack_in, ack_out) = mpsc::channel(limits.batches_in_flight_max.max(1));
+        let (markers, to_write) = capture::Markers::new();
+        let stamp = Stamp {
+            pipeline: self.name.as_str().into(),
+            indexes: self.index_names(&ledger).await,
+            builder_version: self.documents.version().clone(),
+            history: ledger.read(|state| state.history).await,
+        };
+        let lanes = Lanes {
+            live: Arc::clone(&self.live),
+            pass: Arc::clone(&self.pass),
+        };
+        let (dispatcher, dispatching) = dispatch::start(
+            lanes.clone(),
+            stamp,
+            Arc::clone(&published),
+            limits.batches_in_flight_max,
+        );
+        let resolver = Arc::new(Resolver {
+            builder: Arc::clone(&self.documents),
+            queries: Arc::clone(&queries),
+            schema: self.schema.clone(),
+            ledger: Arc::clone(&ledger),
+            observer: Arc::clone(&observer),
+            limits: limits.clone(),
+            stop: stages.halt.clone(),
+        });
+        let passes = passes::Passes {
+            resolver: Arc::clone(&resolver),
+            reader: self.source.reader(),
+            indexes: self.sink.indexes(),
+            dispatcher: dispatcher.clone(),
+            markers: markers.clone(),
+            stop: self.shutdown.clone(),
+        };
+        let capture = capture::Capture {
+            source: Arc::clone(&self.source),
+            tables: captured_tables(self.documents.declaration(), &self.schema),
+            queue: queue_in,
+            published,
+            confirmed,
+            markers: (markers, to_write),
+            observer: Arc::clone(&observer),
+            limits: limits.clone(),
+            stop: self.shutdown.clone(),
+        };
+        stages.spawn(capture.run(stream));
+        stages.spawn(batch::run(
+            queue_out,
+            batch_in,
+            self.batch,
+            limits.batches_in_flight_max,
+        ));
+        stages.spawn(resolve_and_dispatch(
+            batch_out,
+            resolver,
+            dispatcher,
+            ack_in,
+            limits.resolves_max,
+        ));
+        stages.spawn(ack::run(
+            ack_out,
+            ledger,
+            confirm,
+            Arc::clone(&observer),
+            limits.clone(),
+        ));
+        stages.spawn(passes.run());
+        stages.spawn(async move {
+            let ended = dispatching.await;
+            // The front half has said everything, so the back half ends when it has done everything.
+            lanes.live.close();
+            lanes.pass.close();
+            ended
+        });
+        let back = Arc::new(Back {
+            builder: Arc::clone(&self.documents),
+            queries,
+            reader: self.source.reader(),
+            sink: Arc::clone(&self.sink),
+            observer,
+            policies: self.policies.clone(),
+            limits: limits.clone(),
+            stop: stages.halt.clone(),
+            flushed: Default::default(),
+            call_sizes: Default::default(),
+        });
+        for _ in 0..limits.live_workers.max(1) {
+            stages.spawn(Arc::clone(&back).work(Arc::clone(&self.live)));
+        }
+        for _ in 0..limits.pass_workers.max(1) {
+            stages.spawn(Arc::clone(&back).work(Arc::clone(&self.pass)));
+        }
+    }
+
+    /// Declared and physical name of each index, in the order of the declaration.
+    async fn index_names(&self, ledger: &Ledger) -> Vec<(Arc<str>, Arc<str>)> {
+        let indexes = &self.documents.declaration().indexes;
+        ledger
+            .read(|state| {
+                let physical = |name: &String| {
+                    state
+                        .generations
+                        .get(name)
+                        .map_or(name.clone(), |known| known.name.clone())
+                };
+                indexes
+                    .iter()
+                    .map(|index| (index.name.as_str().into(), physical(&index.name).into()))
+                    .collect()
+            })
+            .await
+    }
+}
+
+/// Resolves batches, several at once and in order, and hands what they want to dispatch and to the ack.
+async fn resolve_and_dispatch(
+    mut batches: mpsc::Receiver<batch::Batch>,
+    resolver: Arc<Resolver>,
+    dispatcher: Dispatcher,
+    acks: mpsc::Sender<ack::Dispatched>,
+    resolves_max: usize,
+) -> Result<(), Failure> {
+    let mut resolving = FuturesOrdered::new();
+    let mut open = true;
+    loop {
+        tokio::select! {
+            Some(resolved) = resolving.next() => {
+                let resolved: super::front::resolve::Resolved = resolved?;
+                let (wanted, end, in_flight) = resolved.into_parts();
+                let done = dispatcher.want(wanted).await?;
+                if acks.send(ack::Dispatched { end, done, in_flight }).await.is_err() {
+                    return Ok(());
+                }
+            }
+            batch = batches.recv(), if open && resolving.len() < resolves_max.max(1) => match batch {
+                Some(batch) => resolving.push_back(resolver.resolve(batch)),
+                None => open = false,
+            },
+            else => return Ok(()),
+        }
+    }
+}
+
+/// The running stages. Every one is joined.
+struct Stages {
+    tasks: JoinSet<Result<(), Failure>>,
+    halt: CancellationToken,
+}
+
+impl Stages {
+    fn spawn(&mut self, stage: impl Future<Output = Result<(), Failure>> + Send + 'static) {
+        self.tasks.spawn(stage);
+    }
+
+    /// Joins all stages. The first failure halts the rest, and is the answer.
+    async fn join(mut self, shutdown: &CancellationToken, limits: &FlowLimits) -> Result<(), Failure> {
+        let mut failed: Option<Failure> = None;
+        let drained = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(limits.drain_for).await;
+        };
+        tokio::pin!(drained);
+        loop {
+            let ended = tokio::select! {
+                ended = self.tasks.join_next() => ended,
+                () = &mut drained, if !self.halt.is_cancelled() => {
+                    failed.get_or_insert_with(|| {
+                        Failure::transient(format!("draining took longer than {:?} and was given up", limits.drain_for))
+                            .with_advice("what was not written comes again at the next start")
+                    });
+                    self.halt.cancel();
+                    self.tasks.abort_all();
+                    continue;
+                }
+            };
+            match ended {
+                None => return failed.map_or(Ok(()), Err),
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(failure))) => self.fail(&mut failed, failure),
+                Some(Err(error)) if error.is_cancelled() => {}
+                Some(Err(error)) => {
+                    self.fail(
+                        &mut failed,
+                        Failure::fatal("a stage of the flow panicked").with_source(error),
+                    );
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, failed: &mut Option<Failure>, failure: Failure) {
+        // What fails after the first failure fails because of it, unless it says that a person must act.
+        let telling = failure.class == FailureClass::Fatal;
+        if failed
+            .as_ref()
+            .is_none_or(|first| telling && first.class != FailureClass::Fatal)
+        {
+            *failed = Some(failure);
+        }
+        self.halt.cancel();
+        self.tasks.abort_all();
+    }
+}

@@ -1,0 +1,335 @@
+//! The one comparison at a start: what the destination remembers against what the source and the sink are now. A plain
+//! function; it decides which documents must be assembled again, and under which history.
+//!
+//! | found | then |
+//! |---|---|
+//! | no state, indexes empty | backfill |
+//! | no state, an index with documents | refused: it is never taken over in place |
+//! | another cluster, timeline or database; its log or its transaction ids went back | next history, everything again |
+//! | slot made anew, or confirmed past the checkpoint | everything again: changes are missing |
+//! | an index made anew or restored | that index again |
+//! | another builder or configuration | everything again |
+//! | otherwise | go on where it stopped |
+
+use crate::edges::{Failure, Generation, StreamStart};
+use crate::model::{BuilderVersion, GenerationState, History, IndexDeclaration, PassReason, PassSet, StateDocument};
+
+use super::record::{self, PassRequest};
+
+/// What is there at a start.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// A random token of this process.
+    pub owner: &'a str,
+    /// The source.
+    pub stream: &'a StreamStart,
+    /// The builder.
+    pub builder_version: &'a BuilderVersion,
+    /// What it declares.
+    pub indexes: &'a [IndexDeclaration],
+    /// The physical indexes, in the same order.
+    pub generations: &'a [Generation],
+    /// Whether an empty destination is taken as filled, because its owner says so.
+    pub skip_backfill: bool,
+}
+
+/// The state to begin with, in place of `previous`.
+///
+/// # Errors
+///
+/// `Fatal` when a person must decide.
+pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<StateDocument, Failure> {
+    let stream = found.stream;
+    let fresh = previous.is_none();
+    let mut state = match previous {
+        Some(state) if state.format == StateDocument::FORMAT => state,
+        Some(state) => {
+            return Err(Failure::fatal(format!(
+                "the destination's state has format {}, this docmill reads format {}",
+                state.format,
+                StateDocument::FORMAT
+            ))
+            .with_advice("run the docmill that wrote it, or begin with another index prefix"));
+        }
+        None => {
+            if let Some(filled) = found.generations.iter().find(|generation| !generation.empty) {
+                return Err(Failure::fatal(format!(
+                    "index {} holds documents, but there is no state that says whose they are",
+                    filled.name
+                ))
+                .with_advice("delete the index if docmill may fill it anew, or use another index prefix"));
+            }
+            StateDocument {
+                format: StateDocument::FORMAT,
+                owner: String::new(),
+                source: stream.identity.clone(),
+                history: History::FIRST,
+                checkpoint: stream.confirmed,
+                next_xid: stream.next_xid,
+                builder_version: found.builder_version.clone(),
+                generations: Default::default(),
+                passes: Vec::new(),
+                last_pass: 0,
+            }
+        }
+    };
+
+    let again = reason_for_all(&state, found);
+    if again == Some(PassReason::SourceChanged) {
+        state.history = state.history.next().ok_or_else(|| {
+            Failure::fatal("the source changed for the 256th time, and histories end at 255")
+                .with_advice("begin with another index prefix")
+        })?;
+    }
+    if again.is_some() {
+        state.checkpoint = stream.confirmed;
+    }
+    state.owner = found.owner.to_owned();
+    state.source = stream.identity.clone();
+    state.next_xid = stream.next_xid;
+    state.builder_version = found.builder_version.clone();
+    record::drop_other_builders(&mut state, found.builder_version);
+    state
+        .generations
+        .retain(|name, _| found.indexes.iter().any(|index| index.name == *name));
+    state
+        .passes
+        .retain(|pass| found.indexes.iter().any(|index| *index.name == *pass.index));
+
+    for (index, generation) in found.indexes.iter().zip(found.generations) {
+        let known = state.generations.get(&index.name);
+        let same = known.is_some_and(|known| known.name == generation.name && known.uuid == generation.uuid);
+        let seeded = known.is_some_and(|known| known.seeded) && same || fresh && found.skip_backfill;
+        let entry = GenerationState {
+            name: generation.name.clone(),
+            uuid: generation.uuid.clone(),
+            seeded,
+        };
+        let reason = match (again, same) {
+            (Some(reason), _) => Some(reason),
+            (None, true) if seeded => None,
+            (None, false) if known.is_some() && !generation.empty => Some(PassReason::LostPosition),
+            (None, _) if seeded => None,
+            (None, _) => Some(PassReason::Backfill),
+        };
+        state.generations.insert(index.name.clone(), entry);
+        let recorded = state
+            .passes
+            .iter()
+            .any(|pass| *pass.index == *index.name && pass.set == PassSet::Index);
+        let Some(reason) = reason else { continue };
+        // An unfinished backfill goes on where it was; everything else is asked anew.
+        if reason == PassReason::Backfill && recorded && same {
+            continue;
+        }
+        let older_may_come = reason != PassReason::Backfill;
+        record::ask(
+            &mut state,
+            PassRequest {
+                index: index.name.as_str().into(),
+                set: PassSet::Index,
+                reason,
+                asked: stream.flushed,
+                needs_barrier: older_may_come,
+                sweep: older_may_come,
+            },
+        );
+    }
+    Ok(state)
+}
+
+/// Why every document must be assembled again, if it must.
+fn reason_for_all(state: &StateDocument, found: &Found<'_>) -> Option<PassReason> {
+    let stream = found.stream;
+    let (old, new) = (&state.source, &stream.identity);
+    let other_source =
+        old.system_identifier != new.system_identifier || old.timeline != new.timeline || old.database != new.database;
+    if other_source || stream.flushed < state.checkpoint || stream.next_xid < state.next_xid {
+        return Some(PassReason::SourceChanged);
+    }
+    if state.generations.is_empty() {
+        return None;
+    }
+    if old.slot != new.slot || stream.created || state.checkpoint < stream.confirmed {
+        return Some(PassReason::LostPosition);
+    }
+    (state.builder_version != *found.builder_version).then_some(PassReason::BuilderChanged)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::{Position, SourceIdentity};
+
+    fn stream() -> StreamStart {
+        StreamStart {
+            identity: SourceIdentity {
+                system_identifier: "7".into(),
+                timeline: 1,
+                database: "shop".into(),
+                slot: "docmill".into(),
+            },
+            confirmed: Position::new(100),
+            flushed: Position::new(200),
+            next_xid: 50,
+            created: false,
+        }
+    }
+
+    fn index() -> IndexDeclaration {
+        IndexDeclaration {
+            name: "users".into(),
+            mapping: serde_json::json!({}),
+            settings: None,
+            tables: vec![],
+            reads: vec![],
+            routing: None,
+        }
+    }
+
+    fn generation() -> Generation {
+        Generation {
+            name: "users-1".into(),
+            uuid: "u".into(),
+            created: true,
+            empty: true,
+        }
+    }
+
+    fn start(
+        previous: Option<StateDocument>,
+        change: impl FnOnce(&mut StreamStart, &mut Generation, &mut String),
+    ) -> StateDocument {
+        let (mut stream, mut generation, mut builder) = (stream(), generation(), "b".to_owned());
+        change(&mut stream, &mut generation, &mut builder);
+        begin(
+            previous,
+            &Found {
+                owner: "me",
+                stream: &stream,
+                builder_version: &BuilderVersion(builder),
+                indexes: &[index()],
+                generations: &[generation],
+                skip_backfill: false,
+            },
+        )
+        .unwrap()
+    }
+
+    /// The state of a first start.
+    pub(in crate::pipeline) fn first() -> StateDocument {
+        start(None, |_, _, _| {})
+    }
+
+    /// A destination that is filled and in step.
+    pub(in crate::pipeline) fn state() -> StateDocument {
+        let mut state = first();
+        let pass = state.passes[0].id;
+        assert!(record::end(&mut state, pass));
+        state.checkpoint = Position::new(150);
+        state
+    }
+
+    fn reasons(state: &StateDocument) -> Vec<PassReason> {
+        state.passes.iter().map(|pass| pass.reason).collect()
+    }
+
+    #[test]
+    fn an_empty_destination_is_backfilled() {
+        let state = first();
+        assert_eq!(reasons(&state), [PassReason::Backfill]);
+        assert!(!state.passes[0].needs_barrier && !state.generations["users"].seeded);
+    }
+
+    #[test]
+    fn a_destination_in_step_goes_on() {
+        let next = start(Some(state()), |_, generation, _| generation.empty = false);
+        assert!(next.passes.is_empty());
+        assert_eq!(next.checkpoint, Position::new(150));
+    }
+
+    #[test]
+    fn an_unfinished_backfill_goes_on_where_it_was() {
+        let mut previous = first();
+        previous.passes[0].progress.documents = 5;
+        let next = start(Some(previous.clone()), |_, _, _| {});
+        assert_eq!(next.passes, previous.passes);
+    }
+
+    #[test]
+    fn changes_that_the_slot_lost_are_made_up_for() {
+        for change in [
+            (|stream: &mut StreamStart| stream.created = true) as fn(&mut StreamStart),
+            |stream| stream.confirmed = Position::new(151),
+            |stream| stream.identity.slot = "other".into(),
+        ] {
+            let next = start(Some(state()), |stream, _, _| change(stream));
+            assert_eq!(reasons(&next), [PassReason::LostPosition]);
+            assert!(next.passes[0].needs_barrier && next.passes[0].sweep);
+            assert_eq!(next.history, History::FIRST);
+        }
+    }
+
+    #[test]
+    fn a_confirmed_position_behind_the_checkpoint_is_ordinary() {
+        assert!(
+            start(Some(state()), |stream, _, _| stream.confirmed = Position::new(10))
+                .passes
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_source_that_went_back_begins_a_new_history() {
+        for change in [
+            (|stream: &mut StreamStart| stream.flushed = Position::new(149)) as fn(&mut StreamStart),
+            |stream| stream.next_xid = 49,
+            |stream| stream.identity.timeline = 2,
+            |stream| stream.identity.system_identifier = "8".into(),
+        ] {
+            let next = start(Some(state()), |stream, _, _| change(stream));
+            assert_eq!(
+                (reasons(&next), next.history),
+                (vec![PassReason::SourceChanged], History::FIRST.next().unwrap())
+            );
+        }
+    }
+
+    #[test]
+    fn another_builder_assembles_everything_again() {
+        let mut previous = first();
+        previous.passes[0].progress.documents = 5;
+        let next = start(Some(previous), |_, _, builder| *builder = "c".into());
+        assert_eq!(reasons(&next), [PassReason::BuilderChanged]);
+        assert!(next.passes[0].needs_barrier && next.passes[0].progress.documents == 0);
+    }
+
+    #[test]
+    fn an_index_made_anew_is_filled_anew() {
+        let next = start(Some(state()), |_, generation, _| generation.uuid = "other".into());
+        assert_eq!(reasons(&next), [PassReason::Backfill]);
+        let restored = start(Some(state()), |_, generation, _| {
+            generation.uuid = "other".into();
+            generation.empty = false;
+        });
+        assert_eq!(reasons(&restored), [PassReason::LostPosition]);
+    }
+
+    #[test]
+    fn documents_without_a_state_are_not_taken_over() {
+        let (stream, mut generation) = (stream(), generation());
+        generation.empty = false;
+        let refused = begin(
+            None,
+            &Found {
+                owner: "me",
+                stream: &stream,
+                builder_version: &BuilderVersion("b".into()),
+                indexes: &[index()],
+                generations: &[generation],
+                skip_backfill: false,
+            },
+        );
+        assert!(refused.unwrap_err().message().contains("users-1"));
+    }
+}

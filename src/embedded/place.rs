@@ -3,7 +3,6 @@
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::EmbeddedError;
 use super::account::{Account, effective_user};
@@ -85,7 +84,6 @@ impl Home {
 
     /// A new directory that is removed in the end; those of processes that were killed are removed now.
     pub(super) fn temporary(kind: &str, account: &Account) -> Result<Self, EmbeddedError> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let root = cache_root();
         make_shared(&root)?;
         let servers = home_of_servers();
@@ -98,11 +96,8 @@ impl Home {
         gate_file.lock().map_err(EmbeddedError::file("lock", &gate))?;
         sweep(&servers);
 
-        let name = format!(
-            "{kind}-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        // The process id for people; containers that share a disk may share it too.
+        let name = format!("{kind}-{}-{:08x}", std::process::id(), rand::random::<u32>());
         let lock_path = servers.join(format!("{name}.lock"));
         let lock_file = File::create(&lock_path).map_err(EmbeddedError::file("make", &lock_path))?;
         lock_file.lock().map_err(EmbeddedError::file("lock", &lock_path))?;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use super::bulk::{self, Item};
-use super::http::{Answer, Call};
+use super::fault::{Answer, Call};
 
 /// All indexes of the fake. An index is made by the first document, as the real one does by default.
 #[derive(Debug, Default)]

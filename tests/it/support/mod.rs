@@ -11,6 +11,7 @@ pub mod fault;
 pub mod http;
 pub mod opensearch;
 pub mod postgres;
+pub mod running;
 pub mod shop;
 pub mod writers;
 pub mod writes;

@@ -1,6 +1,7 @@
 //! docmill
-pub mod edges;
-mod engine;
-pub mod pipeline;
-pub use engine::Engine;
 pub mod model;
+pub mod edges;
+pub mod pipeline;
+mod engine;
+pub mod wasm;
+pub use engine::Engine;

@@ -91,8 +91,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let source = Postgres::new(PostgresOptions { url: postgres.url(), ..PostgresOptions::default() })?;
     let runtime = Runtime::new(RuntimeOptions::default())?;
     let component = include_bytes!("../src/embedded/shop/shop.wasm");
-    let builder =
-        WasmBuilder::load(&runtime, component, serde_json::json!({}), Limits::default(), "shop").await?;
+    let builder = WasmBuilder::load(&runtime, component, serde_json::json!({}), Limits::default(), "shop").await?;
     let sink = Arc::new(InMemory::default());
     let shutdown = CancellationToken::new();
     let engine = Engine::new(source, builder, Arc::clone(&sink) as Arc<dyn Sink>).with_shutdown(shutdown.clone());

@@ -66,9 +66,10 @@ impl Engine {
         self
     }
 
-    /// When a batch of changes closes.
+    /// When a batch of changes closes. `max_changes` is at least 1, `max_delay` at most a minute.
     pub fn with_batch(mut self, mut batch: BatchPolicy) -> Self {
         batch.max_changes = batch.max_changes.max(1);
+        batch.max_delay = batch.max_delay.min(BatchPolicy::MAX_DELAY_LONGEST);
         self.flow.batch = batch;
         self
     }

@@ -1,7 +1,7 @@
 //! docmill
-pub mod model;
 pub mod edges;
-pub mod pipeline;
 mod engine;
+pub mod model;
+pub mod pipeline;
 pub mod wasm;
 pub use engine::Engine;

@@ -23,6 +23,10 @@ pub trait ChangeCapture: Debug + Send + Sync {
     /// statement to run.
     async fn open(&self, tables: &[CapturedTable]) -> Result<Box<dyn ChangeStream>, Failure>;
 
+    /// Writes a marker into the source's log, which comes back in the stream as [`CaptureEvent::Marker`], in its place among
+    /// the transactions.
+    async fn mark(&self, token: u64) -> Result<(), Failure>;
+
     /// Reads rows on the server that the stream comes from: what was published is visible to it.
     fn reader(&self) -> Arc<dyn RowReader>;
 }
@@ -56,9 +60,6 @@ pub trait ChangeStream: Send {
     /// Everything at or before `position` is durable downstream and need not come again. Cheap; sent in the
     /// background.
     fn confirm(&self, position: Position);
-
-    /// Writes a marker into the source's log, which comes back as [`CaptureEvent::Marker`] in its place.
-    async fn mark(&self, token: u64) -> Result<(), Failure>;
 
     /// Sends what was confirmed last, waits until the source has it (or cannot be reached), and ends the stream.
     async fn close(self: Box<Self>);
@@ -96,7 +97,7 @@ pub enum CaptureEvent {
         /// It may be confirmed once everything before it is durable.
         position: Position,
     },
-    /// A marker that [`ChangeStream::mark`] wrote; every commit before `position` was published.
+    /// A marker that [`ChangeCapture::mark`] wrote; every commit before `position` was published.
     Marker {
         /// Which.
         token: u64,

@@ -42,12 +42,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of that class; `message` is lowercase, without a full stop.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            message: message.into(),
-            advice: None,
-            source: None,
-        }
+        Self { class, message: message.into(), advice: None, source: None }
     }
 
     /// [`FailureClass::Transient`].

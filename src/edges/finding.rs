@@ -30,28 +30,17 @@ pub struct Finding {
 impl Finding {
     /// All is well with `subject`.
     pub fn ok(subject: impl Into<String>, found: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Ok,
-            subject: subject.into(),
-            found: found.into(),
-            remedy: None,
-        }
+        Self { severity: Severity::Ok, subject: subject.into(), found: found.into(), remedy: None }
     }
 
     /// `subject` works, and may surprise.
     pub fn warning(subject: impl Into<String>, found: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::ok(subject, found)
-        }
+        Self { severity: Severity::Warning, ..Self::ok(subject, found) }
     }
 
     /// `subject` must be put right.
     pub fn error(subject: impl Into<String>, found: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Error,
-            ..Self::ok(subject, found)
-        }
+        Self { severity: Severity::Error, ..Self::ok(subject, found) }
     }
 
     /// What puts it right.

@@ -43,9 +43,7 @@ pub struct MemoryState {
 impl State for MemoryState {
     async fn load(&self, pipeline: &str) -> Result<Option<(StateDocument, Revision)>, Failure> {
         let documents = self.documents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        Ok(documents
-            .get(pipeline)
-            .map(|(document, revision)| (document.clone(), Revision(revision.to_string()))))
+        Ok(documents.get(pipeline).map(|(document, revision)| (document.clone(), Revision(revision.to_string()))))
     }
 
     async fn store(
@@ -57,9 +55,7 @@ impl State for MemoryState {
         let mut documents = self.documents.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let current = documents.get(pipeline).map(|(_, revision)| *revision);
         if current.map(|revision| revision.to_string()) != expected.map(|revision| revision.0.clone()) {
-            return Err(Failure::fatal(format!(
-                "the state of pipeline {pipeline} was written by somebody else"
-            )));
+            return Err(Failure::fatal(format!("the state of pipeline {pipeline} was written by somebody else")));
         }
         let revision = current.map_or(1, |revision| revision + 1);
         documents.insert(pipeline.to_owned(), (document.clone(), revision));

@@ -46,18 +46,12 @@ pub struct Lease {
 impl Lease {
     /// Made by a queue: `settle` is called once, with the task when it was not finished.
     pub fn new(task: Task, ticket: Ticket, settle: Box<dyn FnMut(Ticket, Option<Task>) + Send>) -> Self {
-        Self {
-            task: Some(task),
-            ticket,
-            settle,
-        }
+        Self { task: Some(task), ticket, settle }
     }
 
     /// The work.
     pub fn task(&self) -> &Task {
-        self.task
-            .as_ref()
-            .expect("the task leaves a lease only when it is settled")
+        self.task.as_ref().expect("the task leaves a lease only when it is settled")
     }
 
     /// Its number.
@@ -82,9 +76,6 @@ impl Drop for Lease {
 
 impl Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("ticket", &self.ticket)
-            .field("task", &self.task)
-            .finish_non_exhaustive()
+        f.debug_struct("Lease").field("ticket", &self.ticket).field("task", &self.task).finish_non_exhaustive()
     }
 }

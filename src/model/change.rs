@@ -19,10 +19,7 @@ pub struct TableName {
 impl TableName {
     /// `schema.name`
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            schema: schema.into(),
-            name: name.into(),
-        }
+        Self { schema: schema.into(), name: name.into() }
     }
 }
 
@@ -134,12 +131,10 @@ impl Change {
             return false;
         };
         old.full
-            && columns
-                .into_iter()
-                .all(|column| match (old.row.0.get(column), new.0.get(column)) {
-                    (Some(_), Some(Value::Unchanged)) => true,
-                    (Some(old), Some(new)) => old == new,
-                    _ => false,
-                })
+            && columns.into_iter().all(|column| match (old.row.0.get(column), new.0.get(column)) {
+                (Some(_), Some(Value::Unchanged)) => true,
+                (Some(old), Some(new)) => old == new,
+                _ => false,
+            })
     }
 }

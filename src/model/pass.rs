@@ -21,8 +21,11 @@ pub struct Pass {
     pub set: PassSet,
     /// Why.
     pub reason: PassReason,
-    /// The position of the newest request for it: a pass ends only if this is still what it was when it began.
+    /// The position of the newest request for it.
     pub asked: Position,
+    /// The newest request when the present run began: a run ends the pass only if nothing newer was asked meanwhile.
+    /// Otherwise it is run once more, from the beginning; it is not cut short, or frequent requests would starve it.
+    pub begun: Position,
     /// The builder it is for.
     pub builder_version: BuilderVersion,
     /// Whether no document may be read below a marker of its own, because something older may still be written.

@@ -54,9 +54,7 @@ impl FromStr for Position {
         };
         text.split_once('/')
             .and_then(|(high, low)| Some(Self(part(high)? << 32 | part(low)?)))
-            .ok_or_else(|| ParsePositionError {
-                found: text.chars().take(40).collect(),
-            })
+            .ok_or_else(|| ParsePositionError { found: text.chars().take(40).collect() })
     }
 }
 
@@ -68,9 +66,7 @@ impl Serialize for Position {
 
 impl<'de> Deserialize<'de> for Position {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -86,11 +86,7 @@ impl Rows {
                 Cells::Texts(texts) | Cells::Json(texts) | Cells::Binary(texts) => texts.ends.len(),
             };
             if found != count as usize {
-                return Err(RowCountMismatch {
-                    column: column.name.clone(),
-                    found,
-                    expected: count,
-                });
+                return Err(RowCountMismatch { column: column.name.clone(), found, expected: count });
             }
         }
         Ok(Self { count, columns })
@@ -139,17 +135,10 @@ impl Rows {
                     nulls[(row - from) / 8] |= 1 << ((row - from) % 8);
                 }
             }
-            Column {
-                name: column.name.clone(),
-                nulls,
-                cells,
-            }
+            Column { name: column.name.clone(), nulls, cells }
         });
         // Each column was as long as the rows, so each slice is as long as the slice.
-        Rows {
-            count: (to - from) as u32,
-            columns: columns.collect(),
-        }
+        Rows { count: (to - from) as u32, columns: columns.collect() }
     }
 
     /// Bytes of all values, for limits on what crosses.
@@ -190,14 +179,7 @@ impl ColumnBuilder {
             CellKind::Json => Cells::Json(Texts::default()),
             CellKind::Binary => Cells::Binary(Texts::default()),
         };
-        Self {
-            column: Column {
-                name: name.into(),
-                nulls: Vec::new(),
-                cells,
-            },
-            rows: 0,
-        }
+        Self { column: Column { name: name.into(), nulls: Vec::new(), cells }, rows: 0 }
     }
 
     /// A null.

@@ -20,7 +20,7 @@ pub struct StateDocument {
     pub history: History,
     /// Everything at or before it is durable.
     pub checkpoint: Position,
-    /// The source's next transaction id when the checkpoint was written; behind it later means an older past.
+    /// The source's next transaction id at the last start; behind it later means an older past.
     pub next_xid: u64,
     /// The builder that the documents are of.
     pub builder_version: BuilderVersion,

@@ -70,13 +70,7 @@ impl Version {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} (history {}, position {})",
-            self.0,
-            self.history().0,
-            self.position()
-        )
+        write!(f, "{} (history {}, position {})", self.0, self.history().0, self.position())
     }
 }
 
@@ -93,16 +87,9 @@ mod tests {
     #[test]
     fn a_version_gives_back_its_history_and_position() {
         let last = History(255);
-        for (history, position) in [
-            (History::FIRST, 0),
-            (History(7), 0x16_B374_D848),
-            (last, Version::POSITION_MAX),
-        ] {
+        for (history, position) in [(History::FIRST, 0), (History(7), 0x16_B374_D848), (last, Version::POSITION_MAX)] {
             let version = Version::new(history, Position::new(position));
-            assert_eq!(
-                (version.history(), version.position()),
-                (history, Position::new(position))
-            );
+            assert_eq!((version.history(), version.position()), (history, Position::new(position)));
             assert_eq!(Version::from_number(version.number()), Some(version));
         }
         assert_eq!(last.next(), None);

@@ -18,11 +18,7 @@ pub struct Backoff {
 impl Backoff {
     /// Begins with the first wait of `limits`.
     pub fn new(limits: &FlowLimits) -> Self {
-        Self {
-            first: limits.backoff_first,
-            longest: limits.backoff_longest,
-            next: limits.backoff_first,
-        }
+        Self { first: limits.backoff_first, longest: limits.backoff_longest, next: limits.backoff_first }
     }
 
     /// Something worked: begin again.

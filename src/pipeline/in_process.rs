@@ -43,10 +43,7 @@ impl InProcessQueue {
             taken: Notify::new(),
             finished: watch::Sender::new(Ticket::default()),
         };
-        Self {
-            shared: Arc::new(shared),
-            queued_max: queued_max.max(1),
-        }
+        Self { shared: Arc::new(shared), queued_max: queued_max.max(1) }
     }
 }
 
@@ -68,8 +65,7 @@ impl Shared {
                     state.finished.0 += 1;
                 }
                 let finished = state.finished;
-                self.finished
-                    .send_if_modified(|sent| std::mem::replace(sent, finished) != finished);
+                self.finished.send_if_modified(|sent| std::mem::replace(sent, finished) != finished);
             }
         }
         drop(state);

@@ -43,18 +43,8 @@ impl Ledger {
         observer: Arc<dyn Observer>,
         stop: CancellationToken,
     ) -> Result<Self, Failure> {
-        let held = Mutex::new(Held {
-            document: document.clone(),
-            revision,
-        });
-        let ledger = Self {
-            state,
-            pipeline: pipeline.to_owned(),
-            limits,
-            observer,
-            stop,
-            held,
-        };
+        let held = Mutex::new(Held { document: document.clone(), revision });
+        let ledger = Self { state, pipeline: pipeline.to_owned(), limits, observer, stop, held };
         ledger.write(&mut *ledger.held.lock().await, document).await?;
         Ok(ledger)
     }
@@ -82,44 +72,135 @@ impl Ledger {
 
     async fn write(&self, held: &mut Held, document: StateDocument) -> Result<(), Failure> {
         let mut backoff = Backoff::new(&self.limits);
+        // Whether some try of this write may have been applied, now or later, without our knowing.
+        let mut unknown = false;
         loop {
-            let failure = match self
-                .state
-                .store(&self.pipeline, &document, held.revision.as_ref())
-                .await
-            {
+            let failure = match self.state.store(&self.pipeline, &document, held.revision.as_ref()).await {
                 Ok(revision) => {
-                    *held = Held {
-                        document,
-                        revision: Some(revision),
-                    };
+                    *held = Held { document, revision: Some(revision) };
                     return Ok(());
                 }
-                Err(failure) if failure.class == FailureClass::Transient => failure,
+                // A conflict with our own earlier try is no conflict.
+                Err(failure) if failure.class == FailureClass::Transient || unknown => failure,
                 Err(failure) => return Err(failure),
             };
-            self.observer.on_retry("state.store", failure.message());
-            self.observer.on_error(&failure);
-            if !backoff.wait(&self.stop).await {
-                return Err(failure);
-            }
-            // The outcome of the write is unknown. If it was applied, what is there now is what we wanted.
-            if let Ok(Some((found, revision))) = self.state.load(&self.pipeline).await {
-                if found == document {
-                    *held = Held {
-                        document,
-                        revision: Some(revision),
-                    };
-                    return Ok(());
-                }
-                if found.owner != document.owner && Some(&revision) != held.revision.as_ref() {
-                    return Err(Failure::fatal(format!(
-                        "the state of pipeline {} was taken over by another process",
+            unknown = true;
+            self.tell(&failure);
+            loop {
+                if !backoff.wait(&self.stop).await {
+                    return Err(Failure::transient(format!(
+                        "stopped while writing the state of pipeline {}",
                         self.pipeline
                     ))
-                    .with_advice("stop one of the two: an index has one pipeline"));
+                    .with_source(failure));
+                }
+                match self.state.load(&self.pipeline).await {
+                    Ok(Some((found, revision))) if found == document => {
+                        *held = Held { document, revision: Some(revision) };
+                        return Ok(());
+                    }
+                    Ok(found) => {
+                        held.revision = self.still_ours(held, &document, found)?;
+                        break;
+                    }
+                    Err(failure) if failure.class == FailureClass::Transient => self.tell(&failure),
+                    Err(failure) => return Err(failure),
                 }
             }
         }
+    }
+
+    /// The revision to go on from, unless what is there now was written by another process.
+    fn still_ours(
+        &self,
+        held: &Held,
+        document: &StateDocument,
+        found: Option<(StateDocument, Revision)>,
+    ) -> Result<Option<Revision>, Failure> {
+        match found {
+            None if held.revision.is_none() => Ok(None),
+            Some((found, revision)) if found.owner == document.owner || Some(&revision) == held.revision.as_ref() => {
+                Ok(Some(revision))
+            }
+            found => {
+                let what = if found.is_some() { "was taken over by another process" } else { "was deleted" };
+                Err(Failure::fatal(format!("the state of pipeline {} {what}", self.pipeline))
+                    .with_advice("an index has one pipeline: see that only one process runs it, and start again"))
+            }
+        }
+    }
+
+    fn tell(&self, failure: &Failure) {
+        self.observer.on_retry("state.store", failure.message());
+        self.observer.on_error(failure);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::edges::{MemoryState, Silent};
+    use crate::model::Position;
+    use crate::pipeline::start::tests::state;
+
+    /// A state whose answers to some calls are lost, after the call was applied.
+    #[derive(Debug, Default)]
+    struct Lossy {
+        state: MemoryState,
+        lost_stores: AtomicU32,
+        lost_loads: AtomicU32,
+    }
+
+    fn lost(count: &AtomicU32) -> bool {
+        count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+
+    #[async_trait]
+    impl State for Lossy {
+        async fn load(&self, pipeline: &str) -> Result<Option<(StateDocument, Revision)>, Failure> {
+            if lost(&self.lost_loads) { Err(Failure::transient("cut")) } else { self.state.load(pipeline).await }
+        }
+
+        async fn store(
+            &self,
+            pipeline: &str,
+            document: &StateDocument,
+            expected: Option<&Revision>,
+        ) -> Result<Revision, Failure> {
+            let stored = self.state.store(pipeline, document, expected).await?;
+            if lost(&self.lost_stores) { Err(Failure::transient("cut")) } else { Ok(stored) }
+        }
+    }
+
+    async fn claim(state: Arc<Lossy>, owner: &str, revision: Option<Revision>) -> Result<Ledger, Failure> {
+        let limits = FlowLimits { backoff_first: std::time::Duration::from_millis(1), ..FlowLimits::default() };
+        let document = StateDocument { owner: owner.into(), ..self::state() };
+        Ledger::claim(state, "p", document, revision, limits, Arc::new(Silent), CancellationToken::new()).await
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_not_taken_for_another_owner() {
+        let state = Arc::new(Lossy::default());
+        state.lost_stores.store(1, Ordering::SeqCst);
+        state.lost_loads.store(1, Ordering::SeqCst);
+        let ledger = claim(Arc::clone(&state), "me", None).await.unwrap();
+        state.lost_stores.store(2, Ordering::SeqCst);
+        state.lost_loads.store(2, Ordering::SeqCst);
+        ledger.update(|state| state.checkpoint = Position::new(777)).await.unwrap();
+        assert_eq!(state.load("p").await.unwrap().unwrap().0.checkpoint, Position::new(777));
+    }
+
+    #[tokio::test]
+    async fn a_second_owner_stops_the_first() {
+        let state = Arc::new(Lossy::default());
+        let first = claim(Arc::clone(&state), "one", None).await.unwrap();
+        let (_, revision) = state.load("p").await.unwrap().unwrap();
+        claim(Arc::clone(&state), "two", Some(revision)).await.unwrap();
+        let refused = first.update(|state| state.checkpoint = Position::new(888)).await.unwrap_err();
+        assert_eq!(refused.class, FailureClass::Fatal);
     }
 }

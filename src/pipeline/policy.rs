@@ -15,13 +15,14 @@ pub struct BatchPolicy {
     pub max_delay: Duration,
 }
 
+impl BatchPolicy {
+    /// The longest that a change may be asked to wait for company.
+    pub const MAX_DELAY_LONGEST: Duration = Duration::from_secs(60);
+}
+
 impl Default for BatchPolicy {
     fn default() -> Self {
-        Self {
-            max_changes: 1_000,
-            max_bytes: 8 << 20,
-            max_delay: Duration::from_millis(50),
-        }
+        Self { max_changes: 1_000, max_bytes: 8 << 20, max_delay: Duration::from_millis(50) }
     }
 }
 
@@ -49,10 +50,7 @@ pub struct FailurePolicies {
 impl FailurePolicies {
     /// The same for every index.
     pub fn all(on_rejected: OnRejected) -> Self {
-        Self {
-            default: on_rejected,
-            indexes: BTreeMap::new(),
-        }
+        Self { default: on_rejected, indexes: BTreeMap::new() }
     }
 
     /// That of one index.

@@ -23,29 +23,35 @@ pub struct PassRequest {
     pub sweep: bool,
 }
 
-/// Records `request`: a record that covers it is asked again from the beginning; records that it covers go.
-pub fn ask(state: &mut StateDocument, request: PassRequest) {
+/// Query passes of one index at most; beyond them one pass over the whole index costs less than their records.
+const QUERY_PASSES_MAX: usize = 16;
+
+/// Records `request`. A record of the same set is asked again: its present run goes on, and is followed by another. A whole
+/// index takes the place of its queries, but not the other way round: waiting for it would starve it.
+pub fn ask(state: &mut StateDocument, mut request: PassRequest) {
+    let queries = |state: &StateDocument| {
+        state.passes.iter().filter(|pass| pass.index == request.index && pass.set != PassSet::Index).count()
+    };
+    if request.set != PassSet::Index && queries(state) >= QUERY_PASSES_MAX {
+        request.set = PassSet::Index;
+    }
+    if request.set == PassSet::Index {
+        state.passes.retain(|pass| pass.index != request.index || pass.set == PassSet::Index);
+    }
     let builder_version = state.builder_version.clone();
-    let covering = state.passes.iter_mut().find(|pass| {
-        pass.index == request.index
-            && (pass.set == request.set || pass.set == PassSet::Index)
-            && pass.builder_version == builder_version
-    });
-    if let Some(pass) = covering {
+    let same = |pass: &&mut Pass| {
+        pass.index == request.index && pass.set == request.set && pass.builder_version == builder_version
+    };
+    if let Some(pass) = state.passes.iter_mut().find(same) {
         pass.asked = pass.asked.max(request.asked);
         pass.sweep |= request.sweep;
         if request.needs_barrier {
             pass.needs_barrier = true;
             pass.barrier = None;
+            pass.begun = pass.asked;
+            pass.progress = PassProgress::default();
         }
-        // The same positions may ask twice (a change that came again): the number is what ends a pass only once.
-        state.last_pass += 1;
-        pass.id = state.last_pass;
-        pass.progress = PassProgress::default();
         return;
-    }
-    if request.set == PassSet::Index {
-        state.passes.retain(|pass| pass.index != request.index);
     }
     state.last_pass += 1;
     state.passes.push(Pass {
@@ -54,6 +60,7 @@ pub fn ask(state: &mut StateDocument, request: PassRequest) {
         set: request.set,
         reason: request.reason,
         asked: request.asked,
+        begun: request.asked,
         builder_version,
         needs_barrier: request.needs_barrier,
         barrier: None,
@@ -62,12 +69,16 @@ pub fn ask(state: &mut StateDocument, request: PassRequest) {
     });
 }
 
-/// Ends the pass of that id, if nobody asked for it again meanwhile (then its id is another). A whole index is seeded by
-/// it. Says whether it ended.
-pub fn end(state: &mut StateDocument, id: u64) -> bool {
-    let Some(place) = state.passes.iter().position(|pass| pass.id == id) else {
+/// A run of `run` is through: ends the pass, if nothing newer was asked meanwhile; otherwise its next run begins. A whole index
+/// is seeded by it. Says whether it ended.
+pub fn end(state: &mut StateDocument, run: &Pass) -> bool {
+    let Some(place) = state.passes.iter().position(|pass| pass.id == run.id) else { return true };
+    let pass = &mut state.passes[place];
+    if pass.asked > run.begun || pass.sweep != run.sweep {
+        pass.begun = pass.asked;
+        pass.progress = PassProgress::default();
         return false;
-    };
+    }
     let pass = state.passes.remove(place);
     if pass.set == PassSet::Index
         && let Some(generation) = state.generations.get_mut(&*pass.index)
@@ -99,37 +110,55 @@ mod tests {
     }
 
     fn query(name: &str) -> PassSet {
-        PassSet::Query {
-            name: name.into(),
-            params: vec![],
-        }
+        PassSet::Query { name: name.into(), params: vec![] }
     }
 
     #[test]
     fn the_second_of_two_truncates_is_not_lost_with_the_first() {
         let mut state = state();
         ask(&mut state, request(PassSet::Index, 10));
-        let first = state.passes[0].id;
+        let first = state.passes[0].clone();
         state.passes[0].progress.documents = 7;
         ask(&mut state, request(PassSet::Index, 20));
-        assert!(!end(&mut state, first), "it was asked again");
-        assert_eq!((state.passes.len(), state.passes[0].asked), (1, Position::new(20)));
+        assert_eq!(state.passes[0].progress.documents, 7, "the present run goes on");
+        assert!(!end(&mut state, &first), "it was asked again");
+        assert_eq!((state.passes.len(), state.passes[0].begun), (1, Position::new(20)));
         assert_eq!(state.passes[0].progress, PassProgress::default());
-        let second = state.passes[0].id;
-        assert!(end(&mut state, second));
+        let second = state.passes[0].clone();
+        assert!(end(&mut state, &second));
         assert!(state.passes.is_empty() && state.generations["users"].seeded);
     }
 
     #[test]
-    fn a_whole_index_covers_what_its_queries_yield() {
+    fn a_sweep_asked_for_during_a_run_is_not_lost() {
+        let mut state = state();
+        ask(&mut state, request(PassSet::Index, 10));
+        let first = state.passes[0].clone();
+        ask(&mut state, PassRequest { sweep: true, ..request(PassSet::Index, 10) });
+        assert!(!end(&mut state, &first));
+        let second = state.passes[0].clone();
+        assert!(second.sweep && end(&mut state, &second));
+    }
+
+    #[test]
+    fn a_whole_index_takes_the_place_of_its_queries_and_is_not_held_up_by_them() {
         let mut state = state();
         ask(&mut state, request(query("a"), 10));
         ask(&mut state, request(query("b"), 11));
         assert_eq!(state.passes.len(), 2);
         ask(&mut state, request(PassSet::Index, 12));
         assert_eq!(state.passes.len(), 1);
+        state.passes[0].progress.documents = 7;
         ask(&mut state, request(query("a"), 13));
-        assert_eq!((state.passes.len(), &state.passes[0].set), (1, &PassSet::Index));
-        assert_eq!(state.passes[0].asked, Position::new(13));
+        assert_eq!((state.passes.len(), state.passes[0].progress.documents), (2, 7));
+    }
+
+    #[test]
+    fn the_records_of_one_index_are_bounded() {
+        let mut state = state();
+        for number in 0..100 {
+            ask(&mut state, request(query(&format!("q{number}")), number));
+        }
+        assert!(state.passes.len() <= 1 + QUERY_PASSES_MAX, "{}", state.passes.len());
     }
 }

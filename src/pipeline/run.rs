@@ -7,11 +7,12 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::back::Back;
 use super::backoff::Backoff;
 use super::front::dispatch::{Dispatcher, Lanes, Published, Stamp};
-use super::front::resolve::Resolver;
+use super::front::resolve::{Resolved, Resolver};
 use super::front::{ack, batch, capture, dispatch, passes, queue};
 use super::ledger::Ledger;
 use super::policy::{BatchPolicy, FailurePolicies, FlowLimits};
@@ -66,18 +67,16 @@ impl Flow {
         let observer: Arc<dyn Observer> = Arc::clone(&tally) as _;
         // Cancelled when waiting any longer is pointless: a stage failed, or draining took too long.
         let halt = CancellationToken::new();
-        let opened = self.open(&observer, &halt).await;
-        let (stream, queries, ledger) = match opened {
-            Ok(opened) => opened,
-            Err(_) if self.shutdown.is_cancelled() => return Ok(tally.summary()),
-            Err(failure) => return Err(failure),
+        let (stream, queries, ledger) = tokio::select! {
+            () = self.shutdown.cancelled() => return Ok(tally.summary()),
+            opened = self.open(&observer, &halt) => match opened {
+                Ok(opened) => opened,
+                Err(_) if self.shutdown.is_cancelled() => return Ok(tally.summary()),
+                Err(failure) => return Err(failure),
+            },
         };
-        let mut stages = Stages {
-            tasks: JoinSet::new(),
-            halt,
-        };
-        self.spawn(stream, queries, Arc::new(ledger), observer, &mut stages)
-            .await;
+        let mut stages = Stages { tasks: JoinSet::new(), halt };
+        self.spawn(stream, queries, Arc::new(ledger), observer, &mut stages).await;
         stages.join(&self.shutdown, &self.limits).await?;
         Ok(tally.summary())
     }
@@ -96,9 +95,7 @@ impl Flow {
         let tables = captured_tables(declaration, &self.schema);
         let stream = capture::open(&*self.source, &tables, &**observer, &self.limits, stop).await?;
         let indexes = self.sink.indexes();
-        let generations = self
-            .retry(observer, "ensure", || indexes.ensure(&declaration.indexes))
-            .await?;
+        let generations = self.retry(observer, "ensure", || indexes.ensure(&declaration.indexes)).await?;
         let state = self.sink.state();
         let (previous, revision) = match self.retry(observer, "state.load", || state.load(&self.name)).await? {
             Some((document, revision)) => (Some(document), Some(revision)),
@@ -174,29 +171,22 @@ impl Flow {
         let start = stream.start().clone();
         let published = Arc::new(Published::default());
         // Everything confirmed before was visible then, and behind a quiet point nothing earlier is still to come.
-        published.raise(start.confirmed);
+        published.raise_before(start.confirmed);
         let (confirm, confirmed) = watch::channel(Position::ZERO);
         let (queue_in, queue_out) =
             queue::bounded(limits.queue_events_max, limits.queue_bytes_max, Arc::clone(&observer));
         let (batch_in, batch_out) = mpsc::channel(1);
         let (ack_in, ack_out) = mpsc::channel(limits.batches_in_flight_max.max(1));
-        let (markers, to_write) = capture::Markers::new();
+        let markers = capture::Markers::default();
         let stamp = Stamp {
             pipeline: self.name.as_str().into(),
             indexes: self.index_names(&ledger).await,
             builder_version: self.documents.version().clone(),
             history: ledger.read(|state| state.history).await,
         };
-        let lanes = Lanes {
-            live: Arc::clone(&self.live),
-            pass: Arc::clone(&self.pass),
-        };
-        let (dispatcher, dispatching) = dispatch::start(
-            lanes.clone(),
-            stamp,
-            Arc::clone(&published),
-            limits.batches_in_flight_max,
-        );
+        let lanes = Lanes { live: Arc::clone(&self.live), pass: Arc::clone(&self.pass) };
+        let (dispatcher, dispatching) =
+            dispatch::start(lanes.clone(), stamp, Arc::clone(&published), limits.batches_in_flight_max);
         let resolver = Arc::new(Resolver {
             builder: Arc::clone(&self.documents),
             queries: Arc::clone(&queries),
@@ -208,6 +198,7 @@ impl Flow {
         });
         let passes = passes::Passes {
             resolver: Arc::clone(&resolver),
+            source: Arc::clone(&self.source),
             reader: self.source.reader(),
             indexes: self.sink.indexes(),
             dispatcher: dispatcher.clone(),
@@ -220,32 +211,15 @@ impl Flow {
             queue: queue_in,
             published,
             confirmed,
-            markers: (markers, to_write),
+            markers,
             observer: Arc::clone(&observer),
             limits: limits.clone(),
             stop: self.shutdown.clone(),
         };
         stages.spawn(capture.run(stream));
-        stages.spawn(batch::run(
-            queue_out,
-            batch_in,
-            self.batch,
-            limits.batches_in_flight_max,
-        ));
-        stages.spawn(resolve_and_dispatch(
-            batch_out,
-            resolver,
-            dispatcher,
-            ack_in,
-            limits.resolves_max,
-        ));
-        stages.spawn(ack::run(
-            ack_out,
-            ledger,
-            confirm,
-            Arc::clone(&observer),
-            limits.clone(),
-        ));
+        stages.spawn(batch::run(queue_out, batch_in, self.batch, limits.batches_in_flight_max));
+        stages.spawn(resolve_and_dispatch(batch_out, resolver, dispatcher, ack_in, limits.resolves_max));
+        stages.spawn(ack::run(ack_out, ledger, confirm, Arc::clone(&observer), limits.clone()));
         stages.spawn(passes.run());
         stages.spawn(async move {
             let ended = dispatching.await;
@@ -279,16 +253,9 @@ impl Flow {
         let indexes = &self.documents.declaration().indexes;
         ledger
             .read(|state| {
-                let physical = |name: &String| {
-                    state
-                        .generations
-                        .get(name)
-                        .map_or(name.clone(), |known| known.name.clone())
-                };
-                indexes
-                    .iter()
-                    .map(|index| (index.name.as_str().into(), physical(&index.name).into()))
-                    .collect()
+                let physical =
+                    |name: &String| state.generations.get(name).map_or(name.clone(), |known| known.name.clone());
+                indexes.iter().map(|index| (index.name.as_str().into(), physical(&index.name).into())).collect()
             })
             .await
     }
@@ -302,20 +269,26 @@ async fn resolve_and_dispatch(
     acks: mpsc::Sender<ack::Dispatched>,
     resolves_max: usize,
 ) -> Result<(), Failure> {
-    let mut resolving = FuturesOrdered::new();
+    let mut resolving: FuturesOrdered<AbortOnDropHandle<Result<Resolved, Failure>>> = FuturesOrdered::new();
     let mut open = true;
     loop {
         tokio::select! {
             Some(resolved) = resolving.next() => {
-                let resolved: super::front::resolve::Resolved = resolved?;
-                let (wanted, end, in_flight) = resolved.into_parts();
+                let resolved =
+                    resolved.map_err(|error| Failure::fatal("resolving a batch panicked").with_source(error))?;
+                let (wanted, end, in_flight) = resolved?.into_parts();
                 let done = dispatcher.want(wanted).await?;
                 if acks.send(ack::Dispatched { end, done, in_flight }).await.is_err() {
                     return Ok(());
                 }
             }
             batch = batches.recv(), if open && resolving.len() < resolves_max.max(1) => match batch {
-                Some(batch) => resolving.push_back(resolver.resolve(batch)),
+                // On a task of its own: it goes on while dispatch takes its time with the batch before.
+                Some(batch) => {
+                    let resolver = Arc::clone(&resolver);
+                    let resolved = tokio::spawn(async move { resolver.resolve(batch).await });
+                    resolving.push_back(AbortOnDropHandle::new(resolved));
+                }
                 None => open = false,
             },
             else => return Ok(()),
@@ -361,10 +334,7 @@ impl Stages {
                 Some(Ok(Err(failure))) => self.fail(&mut failed, failure),
                 Some(Err(error)) if error.is_cancelled() => {}
                 Some(Err(error)) => {
-                    self.fail(
-                        &mut failed,
-                        Failure::fatal("a stage of the flow panicked").with_source(error),
-                    );
+                    self.fail(&mut failed, Failure::fatal("a stage of the flow panicked").with_source(error));
                 }
             }
         }
@@ -373,10 +343,7 @@ impl Stages {
     fn fail(&mut self, failed: &mut Option<Failure>, failure: Failure) {
         // What fails after the first failure fails because of it, unless it says that a person must act.
         let telling = failure.class == FailureClass::Fatal;
-        if failed
-            .as_ref()
-            .is_none_or(|first| telling && first.class != FailureClass::Fatal)
-        {
+        if failed.as_ref().is_none_or(|first| telling && first.class != FailureClass::Fatal) {
             *failed = Some(failure);
         }
         self.halt.cancel();

@@ -40,6 +40,13 @@ pub struct Found<'a> {
 /// `Fatal` when a person must decide.
 pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<StateDocument, Failure> {
     let stream = found.stream;
+    if found.generations.len() != found.indexes.len() {
+        return Err(Failure::fatal(format!(
+            "the sink made {} indexes where {} are declared",
+            found.generations.len(),
+            found.indexes.len()
+        )));
+    }
     let fresh = previous.is_none();
     let mut state = match previous {
         Some(state) if state.format == StateDocument::FORMAT => state,
@@ -51,27 +58,18 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
             ))
             .with_advice("run the docmill that wrote it, or begin with another index prefix"));
         }
-        None => {
-            if let Some(filled) = found.generations.iter().find(|generation| !generation.empty) {
-                return Err(Failure::fatal(format!(
-                    "index {} holds documents, but there is no state that says whose they are",
-                    filled.name
-                ))
-                .with_advice("delete the index if docmill may fill it anew, or use another index prefix"));
-            }
-            StateDocument {
-                format: StateDocument::FORMAT,
-                owner: String::new(),
-                source: stream.identity.clone(),
-                history: History::FIRST,
-                checkpoint: stream.confirmed,
-                next_xid: stream.next_xid,
-                builder_version: found.builder_version.clone(),
-                generations: Default::default(),
-                passes: Vec::new(),
-                last_pass: 0,
-            }
-        }
+        None => StateDocument {
+            format: StateDocument::FORMAT,
+            owner: String::new(),
+            source: stream.identity.clone(),
+            history: History::FIRST,
+            checkpoint: stream.confirmed,
+            next_xid: stream.next_xid,
+            builder_version: found.builder_version.clone(),
+            generations: Default::default(),
+            passes: Vec::new(),
+            last_pass: 0,
+        },
     };
 
     let again = reason_for_all(&state, found);
@@ -89,22 +87,23 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
     state.next_xid = stream.next_xid;
     state.builder_version = found.builder_version.clone();
     record::drop_other_builders(&mut state, found.builder_version);
-    state
-        .generations
-        .retain(|name, _| found.indexes.iter().any(|index| index.name == *name));
-    state
-        .passes
-        .retain(|pass| found.indexes.iter().any(|index| *index.name == *pass.index));
+    // What is known of indexes that are not declared now is kept: one that comes back must not pass for somebody else's.
+    state.passes.retain(|pass| found.indexes.iter().any(|index| *index.name == *pass.index));
+    // Labels of this process may begin below a marker that an earlier one saw.
+    state.passes.iter_mut().for_each(|pass| pass.barrier = None);
 
     for (index, generation) in found.indexes.iter().zip(found.generations) {
         let known = state.generations.get(&index.name);
+        if known.is_none() && !generation.empty {
+            return Err(Failure::fatal(format!(
+                "index {} holds documents, but there is no state that says whose they are",
+                generation.name
+            ))
+            .with_advice("delete the index if docmill may fill it anew, or use another index prefix"));
+        }
         let same = known.is_some_and(|known| known.name == generation.name && known.uuid == generation.uuid);
         let seeded = known.is_some_and(|known| known.seeded) && same || fresh && found.skip_backfill;
-        let entry = GenerationState {
-            name: generation.name.clone(),
-            uuid: generation.uuid.clone(),
-            seeded,
-        };
+        let entry = GenerationState { name: generation.name.clone(), uuid: generation.uuid.clone(), seeded };
         let reason = match (again, same) {
             (Some(reason), _) => Some(reason),
             (None, true) if seeded => None,
@@ -113,10 +112,7 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
             (None, _) => Some(PassReason::Backfill),
         };
         state.generations.insert(index.name.clone(), entry);
-        let recorded = state
-            .passes
-            .iter()
-            .any(|pass| *pass.index == *index.name && pass.set == PassSet::Index);
+        let recorded = state.passes.iter().any(|pass| *pass.index == *index.name && pass.set == PassSet::Index);
         let Some(reason) = reason else { continue };
         // An unfinished backfill goes on where it was; everything else is asked anew.
         if reason == PassReason::Backfill && recorded && same {
@@ -188,12 +184,7 @@ pub(super) mod tests {
     }
 
     fn generation() -> Generation {
-        Generation {
-            name: "users-1".into(),
-            uuid: "u".into(),
-            created: true,
-            empty: true,
-        }
+        Generation { name: "users-1".into(), uuid: "u".into(), created: true, empty: true }
     }
 
     fn start(
@@ -224,8 +215,8 @@ pub(super) mod tests {
     /// A destination that is filled and in step.
     pub(in crate::pipeline) fn state() -> StateDocument {
         let mut state = first();
-        let pass = state.passes[0].id;
-        assert!(record::end(&mut state, pass));
+        let pass = state.passes[0].clone();
+        assert!(record::end(&mut state, &pass));
         state.checkpoint = Position::new(150);
         state
     }
@@ -272,11 +263,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_confirmed_position_behind_the_checkpoint_is_ordinary() {
-        assert!(
-            start(Some(state()), |stream, _, _| stream.confirmed = Position::new(10))
-                .passes
-                .is_empty()
-        );
+        assert!(start(Some(state()), |stream, _, _| stream.confirmed = Position::new(10)).passes.is_empty());
     }
 
     #[test]
@@ -313,6 +300,15 @@ pub(super) mod tests {
             generation.empty = false;
         });
         assert_eq!(reasons(&restored), [PassReason::LostPosition]);
+    }
+
+    #[test]
+    fn a_marker_of_an_earlier_process_counts_for_nothing() {
+        let mut previous = start(Some(state()), |stream, _, _| stream.created = true);
+        previous.passes[0].barrier = Some(Position::new(199));
+        previous.checkpoint = Position::new(150);
+        let next = start(Some(previous), |_, _, _| {});
+        assert!(next.passes[0].needs_barrier && next.passes[0].barrier.is_none());
     }
 
     #[test]

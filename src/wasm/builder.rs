@@ -135,14 +135,8 @@ impl DocumentBuilder for WasmBuilder {
             return Err(check::over(&self.what(&export), "bytes_to_guest", bytes, self.limits.bytes_to_guest));
         }
         let form = self.declaration.rows;
-        let source = Reading {
-            snapshot: source,
-            declaration: Arc::clone(&self.declaration),
-            form,
-            queries: 0,
-            rows: 0,
-            bytes,
-        };
+        let source =
+            Reading { snapshot: source, declaration: Arc::clone(&self.declaration), form, queries: 0, rows: 0, bytes };
         let reads = reads.into_iter().map(|rows| convert::rowset(rows, form)).collect();
         let call = Export::Assemble { index: index.to_string(), ids: ids.to_vec(), reads };
         match self.call(&export, Some(source), call).await? {

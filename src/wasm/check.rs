@@ -92,7 +92,8 @@ fn document(what: &str, limits: &Limits, text: String) -> Result<Bytes, Failure>
         return Ok(Bytes::from(text));
     }
     // Legal between tokens, but in a bulk request a line break ends the document. Inside strings JSON has none.
-    let one_line: Vec<u8> = text.into_bytes().into_iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }).collect();
+    let one_line: Vec<u8> =
+        text.into_bytes().into_iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }).collect();
     Ok(Bytes::from(one_line))
 }
 
@@ -192,7 +193,11 @@ pub(super) fn printable(text: &str, bytes_max: usize) -> String {
     for character in text.chars() {
         let escaped = character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}');
         let before = shown.len();
-        if escaped { shown.extend(character.escape_unicode()) } else { shown.push(character) }
+        if escaped {
+            shown.extend(character.escape_unicode())
+        } else {
+            shown.push(character)
+        }
         if shown.len() > bytes_max {
             shown.truncate(before);
             shown.push('…');
@@ -215,7 +220,9 @@ mod tests {
         for good in ["{}", r#"{"a":[1,2.5,"x",null,true],"b":{"c":[]}}"#, " {} "] {
             assert!(check(good).is_ok(), "{good}");
         }
-        for bad in ["", "[]", "1", "{", "{}{}", "{} {\"index\":{}}", r#"{"a":}"#, r#"{"a":"b"#, "{\"a\":\"\n\"}", "{a:1}"] {
+        for bad in
+            ["", "[]", "1", "{", "{}{}", "{} {\"index\":{}}", r#"{"a":}"#, r#"{"a":"b"#, "{\"a\":\"\n\"}", "{a:1}"]
+        {
             assert!(check(bad).is_err(), "{bad}");
         }
     }

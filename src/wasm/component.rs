@@ -68,7 +68,10 @@ fn look_at(what: &str, bytes: &[u8], limits: &Limits) -> Result<(), Failure> {
             "it is a core WebAssembly module, not a component".to_owned(),
             "link it with wasm-component-ld (sdk/README.md), or run `wasm-tools component new` on it",
         ),
-        _ => refused("it is no WebAssembly component".to_owned(), "give the .wasm file that `guest-examples/build` makes"),
+        _ => refused(
+            "it is no WebAssembly component".to_owned(),
+            "give the .wasm file that `guest-examples/build` makes",
+        ),
     }
 }
 
@@ -88,8 +91,10 @@ async fn compiled(runtime: &Arc<Runtime>, what: &str, bytes: &[u8], limits: &Lim
     let component = match tokio::time::timeout(limits.compile, compiling).await {
         Ok(Ok(Ok(component))) => component,
         Ok(Ok(Err(error))) => {
-            return Err(Failure::fatal(format!("{what}: the component is damaged or uses features that are switched off"))
-                .with_source(Text(error)));
+            return Err(Failure::fatal(format!(
+                "{what}: the component is damaged or uses features that are switched off"
+            ))
+            .with_source(Text(error)));
         }
         Ok(Err(error)) => return Err(Failure::fatal(format!("{what}: compiling it failed")).with_source(error)),
         Err(_) => return Err(Failure::fatal(format!("{what}: limit compile of {:?} met", limits.compile))),

@@ -64,7 +64,10 @@ fn problems(declaration: &Declaration) -> Vec<String> {
             problem(format!("query name {:?} is empty, too long or unprintable", shown(name)));
         }
         if text.trim().is_empty() || text.len() > QUERY_BYTES_MAX || text.contains('\0') {
-            problem(format!("query {:?} is empty, longer than {QUERY_BYTES_MAX} bytes, or holds a zero byte", shown(name)));
+            problem(format!(
+                "query {:?} is empty, longer than {QUERY_BYTES_MAX} bytes, or holds a zero byte",
+                shown(name)
+            ));
         }
     }
     for index in &declaration.indexes {

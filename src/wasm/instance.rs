@@ -117,7 +117,9 @@ fn failure(error: wasmtime::Error, mut state: CallState, cpu: Duration, meter: &
         return Failure::new(FailureClass::Time, format!("{what}: limit cpu of {cpu:?} met after {:?}", meter.used()));
     }
     // The engine has no type of its own for it.
-    if trap.is_none() && format!("{error:#}").contains("too much data") || format!("{error:#}").contains("hostcall fuel") {
+    if trap.is_none() && format!("{error:#}").contains("too much data")
+        || format!("{error:#}").contains("hostcall fuel")
+    {
         let allowed = state.limits.bytes_from_guest;
         return Failure::new(FailureClass::Oversize, format!("{what}: limit bytes_from_guest of {allowed} met"));
     }

@@ -19,13 +19,36 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["model", "edges", "telemetry"]),
     (
         "wiring",
-        &["model", "edges", "pipeline", "engine", "postgres", "wasm", "opensearch", "ndjson", "config", "telemetry", "server"],
+        &[
+            "model",
+            "edges",
+            "pipeline",
+            "engine",
+            "postgres",
+            "wasm",
+            "opensearch",
+            "ndjson",
+            "config",
+            "telemetry",
+            "server",
+        ],
     ),
     (
         "cli",
         &[
-            "model", "edges", "pipeline", "engine", "postgres", "wasm", "opensearch", "ndjson", "embedded", "config",
-            "telemetry", "server", "wiring",
+            "model",
+            "edges",
+            "pipeline",
+            "engine",
+            "postgres",
+            "wasm",
+            "opensearch",
+            "ndjson",
+            "embedded",
+            "config",
+            "telemetry",
+            "server",
+            "wiring",
         ],
     ),
     ("lib", &[]),
@@ -76,11 +99,7 @@ fn module(path: &str) -> &str {
 /// The code of a file, without comments and without its tests.
 fn code(text: &str) -> String {
     let before_tests = text.split("#[cfg(test)]").next().unwrap_or_default();
-    before_tests
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join("\n")
+    before_tests.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 /// The modules of this crate that some code names after `crate::` (or, in the binary, `docmill::`).
@@ -141,7 +160,9 @@ fn the_halves_of_the_flow_never_import_each_other() {
     for (path, text) in sources() {
         for (folder, other) in HALVES {
             if path.starts_with(folder) {
-                for form in [format!("pipeline::{other}"), format!("super::super::{other}"), format!("super::{other}::")] {
+                for form in
+                    [format!("pipeline::{other}"), format!("super::super::{other}"), format!("super::{other}::")]
+                {
                     assert!(!code(&text).contains(&form), "{path} names the other half: {form}");
                 }
             }

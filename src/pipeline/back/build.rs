@@ -126,12 +126,7 @@ fn kind(class: FailureClass) -> &'static str {
 async fn assemble(back: &Back, task: &Task, ids: &[String]) -> Result<Vec<Outcome>, Failure> {
     let Fetched { ids, reads, source } = read(back, task, ids).await?;
     let count = ids.len();
-    let request = AssembleRequest {
-        index: Arc::clone(&task.index),
-        ids,
-        reads,
-        source,
-    };
+    let request = AssembleRequest { index: Arc::clone(&task.index), ids, reads, source };
     let outcomes = back.builder.assemble(request).await?;
     if outcomes.len() != count {
         return Err(Failure::deterministic(format!(

@@ -32,18 +32,8 @@ pub(super) async fn read(back: &Back, task: &Task, ids: &[String]) -> Result<Fet
     }
     let param = serde_json::to_string(ids)
         .map_err(|error| Failure::fatal("ids could not be written as a parameter").with_source(error))?;
-    let queries: Vec<Query> = index
-        .reads
-        .iter()
-        .map(|name| Query {
-            name: name.clone(),
-            params: vec![Some(param.clone())],
-        })
-        .collect();
+    let queries: Vec<Query> =
+        index.reads.iter().map(|name| Query { name: name.clone(), params: vec![Some(param.clone())] }).collect();
     let (reads, source) = back.queries.snapshot(&queries).await?;
-    Ok(Fetched {
-        ids: ids.into(),
-        reads,
-        source,
-    })
+    Ok(Fetched { ids: ids.into(), reads, source })
 }

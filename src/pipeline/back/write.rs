@@ -89,7 +89,8 @@ async fn send(
                     task.index
                 )));
             }
-            Err(failure) if failure.class == FailureClass::Fatal => return Err(failure),
+            // A smaller or later call is no use for anything but what passes by itself.
+            Err(failure) if failure.class != FailureClass::Transient => return Err(failure),
             Err(failure) => {
                 back.observer.on_waiting(Some(Waiting::Sink));
                 back.observer.on_retry("write", failure.message());
@@ -118,8 +119,7 @@ async fn send(
                 }
             }
         }
-        back.observer
-            .on_waiting((!overloaded.is_empty()).then_some(Waiting::Sink));
+        back.observer.on_waiting((!overloaded.is_empty()).then_some(Waiting::Sink));
         back.observer.on_written(&report.0);
         writes = overloaded;
         if !writes.is_empty() {
@@ -185,10 +185,7 @@ async fn check_stale(back: &Back, task: &Task, write: &Write, current: Option<Ve
             return Ok(());
         }
     }
-    let found = current.map_or_else(
-        || "a version that is none of ours".to_owned(),
-        |current| current.to_string(),
-    );
+    let found = current.map_or_else(|| "a version that is none of ours".to_owned(), |current| current.to_string());
     Err(Failure::fatal(format!(
         "versions from elsewhere: document {} of index {} was to be written as version {}, and the sink holds {found}",
         write.id, task.generation, task.version
@@ -215,16 +212,11 @@ async fn reject(back: &Back, task: &Task, rejected: Vec<(String, Rejection)>) ->
 }
 
 async fn quarantine(back: &Back, task: &Task, rejected: Vec<(String, Rejection)>) -> Result<(), Failure> {
-    let at_ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64);
+    let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     let records: Vec<QuarantineRecord> = rejected
         .into_iter()
         .map(|(id, rejection)| QuarantineRecord {
-            document: DocumentId {
-                index: task.index.clone(),
-                id,
-            },
+            document: DocumentId { index: task.index.clone(), id },
             generation: task.generation.clone(),
             version: task.version,
             builder_version: task.builder_version.clone(),

@@ -108,9 +108,7 @@ async fn checkpoint(
     confirmed: &watch::Sender<Position>,
     observer: &dyn Observer,
 ) -> Result<(), Failure> {
-    ledger
-        .update(|state| state.checkpoint = state.checkpoint.max(position))
-        .await?;
+    ledger.update(|state| state.checkpoint = state.checkpoint.max(position)).await?;
     confirmed.send_replace(position);
     observer.on_confirmed(position);
     Ok(())

@@ -92,11 +92,7 @@ pub async fn run(
                 }
             }
         }
-        if in_flight
-            .wait_for(|flying| *flying < in_flight_max.max(1))
-            .await
-            .is_err()
-        {
+        if in_flight.wait_for(|flying| *flying < in_flight_max.max(1)).await.is_err() {
             return Ok(());
         }
         count.send_modify(|count| *count += 1);
@@ -136,11 +132,6 @@ impl Gathering {
     }
 
     fn close(self, in_flight: InFlight) -> Batch {
-        Batch {
-            changes: self.changes,
-            end: self.end,
-            in_flight,
-            _room: self.room,
-        }
+        Batch { changes: self.changes, end: self.end, in_flight, _room: self.room }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::Published;
@@ -15,37 +16,32 @@ use crate::model::{Position, SourceIdentity};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::policy::FlowLimits;
 
-/// Writes markers into the source's log and hears when they come back.
-#[derive(Clone, Debug)]
+/// Hears when markers come back that were written into the source's log.
+#[derive(Clone, Debug, Default)]
 pub struct Markers {
-    asked: mpsc::Sender<u64>,
-    waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Position>>>>,
+    waiting: Arc<Mutex<HashMap<u64, mpsc::UnboundedSender<Position>>>>,
 }
 
 impl Markers {
-    /// Markers, and the end from which capture takes those to write.
-    pub fn new() -> (Self, mpsc::Receiver<u64>) {
-        // One at a time is written; who asks waits here.
-        let (asked, to_write) = mpsc::channel(1);
-        (
-            Self {
-                asked,
-                waiting: Arc::default(),
-            },
-            to_write,
-        )
-    }
-
-    /// Writes a marker and waits until it was published; `None` when capture ended.
-    pub async fn round_trip(&self) -> Option<Position> {
-        let token = rand::random();
-        let (seen, position) = oneshot::channel();
-        self.lock().insert(token, seen);
-        let forget = Forget { markers: self, token };
-        self.asked.send(token).await.ok()?;
-        let position = position.await.ok();
-        drop(forget);
-        position
+    /// Writes a marker and waits until it was published. Another one is written every `every`, since a connection that was lost may
+    /// have taken the first with it; whichever comes first is the answer, so a long backlog only makes this wait.
+    ///
+    /// # Errors
+    ///
+    /// As the source has them when it cannot be written to.
+    pub async fn round_trip(&self, source: &dyn ChangeCapture, every: Duration) -> Result<Position, Failure> {
+        let (seen, mut positions) = mpsc::unbounded_channel();
+        let mut asked = Asked { markers: self, tokens: Vec::new() };
+        loop {
+            let token = rand::random();
+            // Registered first: it may come back before the answer to having written it.
+            self.lock().insert(token, seen.clone());
+            asked.tokens.push(token);
+            source.mark(token).await?;
+            if let Ok(Some(position)) = tokio::time::timeout(every, positions.recv()).await {
+                return Ok(position);
+            }
+        }
     }
 
     fn seen(&self, token: u64, position: Position) {
@@ -55,20 +51,23 @@ impl Markers {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Position>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<Position>>> {
         self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-/// Takes a marker off the list when nobody waits for it any more.
-struct Forget<'a> {
+/// Takes markers off the list when nobody waits for them any more.
+struct Asked<'a> {
     markers: &'a Markers,
-    token: u64,
+    tokens: Vec<u64>,
 }
 
-impl Drop for Forget<'_> {
+impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        self.markers.lock().remove(&self.token);
+        let mut waiting = self.markers.lock();
+        self.tokens.iter().for_each(|token| {
+            waiting.remove(token);
+        });
     }
 }
 
@@ -116,8 +115,8 @@ pub struct Capture {
     pub published: Arc<Published>,
     /// What to confirm; when its other end is gone, everything is said.
     pub confirmed: watch::Receiver<Position>,
-    /// Markers, and those to write.
-    pub markers: (Markers, mpsc::Receiver<u64>),
+    /// Who waits for markers.
+    pub markers: Markers,
     /// Told of what happens.
     pub observer: Arc<dyn Observer>,
     /// Its limits.
@@ -151,7 +150,6 @@ impl Capture {
         while self.confirmed.changed().await.is_ok() {
             stream.confirm(*self.confirmed.borrow_and_update());
         }
-        stream.confirm(*self.confirmed.borrow());
         stream.close().await;
         Ok(())
     }
@@ -159,7 +157,6 @@ impl Capture {
     async fn follow(&mut self, stream: &mut dyn ChangeStream, confirmed: &mut Position) -> Result<Followed, Failure> {
         enum Next {
             Confirm,
-            Mark(u64),
             Event(Result<CaptureEvent, Failure>),
         }
         loop {
@@ -168,7 +165,6 @@ impl Capture {
                 biased;
                 () = self.stop.cancelled() => return Ok(Followed::Stopped),
                 Ok(()) = self.confirmed.changed() => Next::Confirm,
-                Some(token) = self.markers.1.recv() => Next::Mark(token),
                 event = stream.next() => Next::Event(event),
             };
             let event = match next {
@@ -177,10 +173,6 @@ impl Capture {
                     stream.confirm(*confirmed);
                     continue;
                 }
-                Next::Mark(token) => match stream.mark(token).await {
-                    Ok(()) => continue,
-                    Err(failure) => return lost(failure),
-                },
                 Next::Event(Ok(event)) => event,
                 Next::Event(Err(failure)) => return lost(failure),
             };
@@ -189,10 +181,10 @@ impl Capture {
                     self.published.raise(change.position);
                     self.observer.on_captured(1, change.bytes());
                 }
-                CaptureEvent::End { position, .. } => self.published.raise(*position),
+                CaptureEvent::End { position, .. } => self.published.raise_before(*position),
                 CaptureEvent::Marker { token, position } => {
                     self.published.raise(*position);
-                    self.markers.0.seen(*token, *position);
+                    self.markers.seen(*token, *position);
                     continue;
                 }
                 CaptureEvent::Idle { .. } => {}

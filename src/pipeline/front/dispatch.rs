@@ -6,7 +6,7 @@
 //! pass chunk ──┴─▶ hands ─▶ task, label ┴─▶ pass lane ──┴─▶ finished ─▶ hands open, whoever waited is told
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,9 +20,15 @@ use crate::model::{BuilderVersion, History, Origin, Position, Task, Version};
 pub struct Published(AtomicU64);
 
 impl Published {
-    /// A transaction at `position` was published.
+    /// The transaction whose commit record begins at `position` was published.
     pub fn raise(&self, position: Position) {
         self.0.fetch_max(position.bytes(), Ordering::AcqRel);
+    }
+
+    /// Everything before `position` was published. The position itself is not: where one commit record ends another may
+    /// begin, of a transaction that is not visible yet.
+    pub fn raise_before(&self, position: Position) {
+        self.raise(Position::new(position.bytes().saturating_sub(1)));
     }
 
     /// The label of a task that is made now.
@@ -47,9 +53,7 @@ pub struct Done(oneshot::Receiver<()>);
 impl Done {
     /// Waits until every id is durable.
     pub async fn wait(self) -> Result<(), Failure> {
-        self.0
-            .await
-            .map_err(|_| Failure::transient("the flow ended before all documents were written"))
+        self.0.await.map_err(|_| Failure::transient("the flow ended before all documents were written"))
     }
 }
 
@@ -112,7 +116,7 @@ async fn run(
     let mut live = Lane::new(&lanes.live);
     let mut pass = Lane::new(&lanes.pass);
     let mut open = true;
-    while open || !live.tasks.is_empty() || !pass.tasks.is_empty() {
+    while open || live.is_busy() || pass.is_busy() {
         let free = tokio::select! {
             request = requests.recv(), if open => match request {
                 Some((wanted, done)) => hands.want(wanted, done),
@@ -125,15 +129,11 @@ async fn run(
             ticket = pass.next_finished() => hands.release(pass.finish(ticket?)),
         };
         for Free { index, ids, origin } in free {
-            let lane = if matches!(origin, Origin::Live { .. }) {
-                &mut live
-            } else {
-                &mut pass
-            };
-            for ids in cut(ids) {
-                let task = stamp.task(index, ids.clone(), origin.clone(), published.label());
-                lane.submit(index, ids, task).await?;
-            }
+            let lane = if matches!(origin, Origin::Live { .. }) { &mut live } else { &mut pass };
+            lane.pending.extend(cut(ids).into_iter().map(|ids| Free { index, ids, origin: origin.clone() }));
+        }
+        for lane in [&mut live, &mut pass] {
+            lane.submit(&stamp, &published).await?;
         }
     }
     Ok(())
@@ -170,20 +170,31 @@ struct Lane {
     queue: Arc<dyn WorkQueue>,
     finished: watch::Receiver<Ticket>,
     tasks: BTreeMap<Ticket, (usize, Vec<String>)>,
+    /// Cut, and not submitted yet: a full lane must not hold up the other one.
+    pending: VecDeque<Free>,
 }
+
+/// Unfinished tasks of a lane at most; fewer than a queue holds, so that submitting does not wait.
+const SUBMITTED_MAX: usize = 128;
 
 impl Lane {
     fn new(queue: &Arc<dyn WorkQueue>) -> Self {
-        Self {
-            queue: Arc::clone(queue),
-            finished: queue.finished(),
-            tasks: BTreeMap::new(),
-        }
+        let (queue, finished) = (Arc::clone(queue), queue.finished());
+        Self { queue, finished, tasks: BTreeMap::new(), pending: VecDeque::new() }
     }
 
-    async fn submit(&mut self, index: usize, ids: Vec<String>, task: Task) -> Result<(), Failure> {
-        let ticket = self.queue.submit(vec![task]).await?;
-        self.tasks.insert(ticket, (index, ids));
+    fn is_busy(&self) -> bool {
+        !self.tasks.is_empty() || !self.pending.is_empty()
+    }
+
+    /// Submits what there is room for. The label is taken here, as late as can be and before anything is read.
+    async fn submit(&mut self, stamp: &Stamp, published: &Published) -> Result<(), Failure> {
+        while self.tasks.len() < SUBMITTED_MAX {
+            let Some(Free { index, ids, origin }) = self.pending.pop_front() else { return Ok(()) };
+            let task = stamp.task(index, ids.clone(), origin, published.label());
+            let ticket = self.queue.submit(vec![task]).await?;
+            self.tasks.insert(ticket, (index, ids));
+        }
         Ok(())
     }
 
@@ -231,11 +242,7 @@ struct Hand {
 
 impl Hands {
     fn new(indexes: usize) -> Self {
-        Self {
-            indexes: (0..indexes).map(|_| HashMap::new()).collect(),
-            requests: HashMap::new(),
-            next: 0,
-        }
+        Self { indexes: (0..indexes).map(|_| HashMap::new()).collect(), requests: HashMap::new(), next: 0 }
     }
 
     /// Takes what is free into the hand and notes who waits for the rest.
@@ -254,21 +261,14 @@ impl Hands {
                         hand.origin = Some(more_urgent(hand.origin.take(), wanted.origin.clone()));
                     }
                     None => {
-                        let hand = Hand {
-                            holders: vec![request],
-                            ..Hand::default()
-                        };
+                        let hand = Hand { holders: vec![request], ..Hand::default() };
                         self.indexes[index].insert(id.clone(), hand);
                         now.push(id);
                     }
                 }
             }
             if !now.is_empty() {
-                free.push(Free {
-                    index,
-                    ids: now,
-                    origin: wanted.origin.clone(),
-                });
+                free.push(Free { index, ids: now, origin: wanted.origin.clone() });
             }
         }
         if count == 0 {
@@ -292,13 +292,7 @@ impl Hands {
                     self.one_done(*request);
                 }
                 let Some(origin) = hand.origin else { continue };
-                self.indexes[index].insert(
-                    id.clone(),
-                    Hand {
-                        holders: hand.waiters,
-                        ..Hand::default()
-                    },
-                );
+                self.indexes[index].insert(id.clone(), Hand { holders: hand.waiters, ..Hand::default() });
                 let live = matches!(origin, Origin::Live { .. });
                 match again.get_mut(&(index, live)) {
                     Some(free) => {
@@ -306,14 +300,7 @@ impl Hands {
                         free.origin = more_urgent(Some(free.origin.clone()), origin);
                     }
                     None => {
-                        again.insert(
-                            (index, live),
-                            Free {
-                                index,
-                                ids: vec![id],
-                                origin,
-                            },
-                        );
+                        again.insert((index, live), Free { index, ids: vec![id], origin });
                     }
                 }
             }
@@ -336,9 +323,9 @@ impl Hands {
 /// A live change before a pass; of two live changes the older one, whose wait is what is measured.
 fn more_urgent(one: Option<Origin>, other: Origin) -> Origin {
     match (one, other) {
-        (Some(Origin::Live { committed_at_us: one }), Origin::Live { committed_at_us: other }) => Origin::Live {
-            committed_at_us: one.min(other),
-        },
+        (Some(Origin::Live { committed_at_us: one }), Origin::Live { committed_at_us: other }) => {
+            Origin::Live { committed_at_us: one.min(other) }
+        }
         (Some(live @ Origin::Live { .. }), _) => live,
         (_, other) => other,
     }
@@ -351,16 +338,7 @@ mod tests {
     fn want(hands: &mut Hands, ids: &[&str], origin: Origin) -> (Vec<Free>, oneshot::Receiver<()>) {
         let (sender, receiver) = oneshot::channel();
         let ids = ids.iter().map(|id| id.to_string()).collect();
-        (
-            hands.want(
-                Wanted {
-                    ids: vec![(0, ids)],
-                    origin,
-                },
-                sender,
-            ),
-            receiver,
-        )
+        (hands.want(Wanted { ids: vec![(0, ids)], origin }, sender), receiver)
     }
 
     fn live(at: i64) -> Origin {
@@ -368,9 +346,7 @@ mod tests {
     }
 
     fn ids(free: &[Free]) -> Vec<&str> {
-        free.iter()
-            .flat_map(|free| free.ids.iter().map(String::as_str))
-            .collect()
+        free.iter().flat_map(|free| free.ids.iter().map(String::as_str)).collect()
     }
 
     #[test]
@@ -387,10 +363,7 @@ mod tests {
         assert_eq!((ids(&again), again[0].origin.clone()), (vec!["a"], live(2)));
         assert!(first.try_recv().is_ok());
         assert!(hands.release(vec![(0, vec!["c".into()])]).is_empty());
-        assert!(
-            second.try_recv().is_err() && third.try_recv().is_err(),
-            "their ask came after the read"
-        );
+        assert!(second.try_recv().is_err() && third.try_recv().is_err(), "their ask came after the read");
         assert!(hands.release(vec![(0, vec!["a".into()])]).is_empty());
         assert!(second.try_recv().is_ok() && third.try_recv().is_ok());
         assert!(hands.indexes[0].is_empty() && hands.requests.is_empty());

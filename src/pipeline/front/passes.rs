@@ -15,16 +15,18 @@ use tokio_util::sync::CancellationToken;
 use super::capture::Markers;
 use super::dispatch::{Dispatcher, Done, Wanted};
 use super::resolve::{Resolver, roots};
-use crate::edges::{Failure, FailureClass, IndexAdmin, PassReport, RowReader, Waiting};
+use crate::edges::{ChangeCapture, Failure, FailureClass, IndexAdmin, PassReport, RowReader, Waiting};
 use crate::model::{Declaration, Origin, Pass, PassProgress, PassSet, Query};
 use crate::pipeline::backoff::Backoff;
-use crate::pipeline::record;
+use crate::pipeline::record::{self, PassRequest};
 
 /// What passes work with.
 #[derive(Clone, Debug)]
 pub struct Passes {
     /// Asks the builder and holds the ledger.
     pub resolver: Arc<Resolver>,
+    /// Writes markers.
+    pub source: Arc<dyn ChangeCapture>,
     /// Reads root rows.
     pub reader: Arc<dyn RowReader>,
     /// Walks indexes.
@@ -78,9 +80,7 @@ impl Passes {
             }
         }
         while let Some(ended) = running.join_next().await {
-            ended
-                .map_err(|error| Failure::fatal("a pass panicked").with_source(error))?
-                .1?;
+            ended.map_err(|error| Failure::fatal("a pass panicked").with_source(error))?.1?;
         }
         Ok(())
     }
@@ -116,37 +116,42 @@ impl Passes {
         let whole = match &pass.set {
             PassSet::Index => self.walk_index(&pass, &mut walk).await?,
             PassSet::Query { name, params } => {
-                self.walk_query(
-                    &pass,
-                    Query {
-                        name: name.clone(),
-                        params: params.clone(),
-                    },
-                    &mut walk,
-                )
-                .await?
+                let query = Query { name: name.clone(), params: params.clone() };
+                match self.walk_query(&pass, query, &mut walk).await {
+                    Err(failure) if !matches!(failure.class, FailureClass::Transient | FailureClass::Fatal) => {
+                        return self.walk_all_instead(&pass, failure).await;
+                    }
+                    walked => walked?,
+                }
             }
         };
-        if whole && self.resolver.ledger.update(|state| record::end(state, pass.id)).await? {
+        if whole && self.resolver.ledger.update(|state| record::end(state, &pass)).await? {
             walk.report(true);
         }
         Ok(())
     }
 
+    /// A query that cannot be read to its end (it takes longer than a statement may) leaves only the whole index.
+    async fn walk_all_instead(&self, pass: &Pass, failure: Failure) -> Result<(), Failure> {
+        self.resolver.observer.on_retry("pass", failure.message());
+        self.resolver.observer.on_error(&failure);
+        let request = PassRequest {
+            index: Arc::clone(&pass.index),
+            set: PassSet::Index,
+            reason: pass.reason,
+            asked: pass.asked,
+            needs_barrier: pass.needs_barrier,
+            sweep: false,
+        };
+        self.resolver.ledger.update(|state| record::ask(state, request)).await
+    }
+
     /// Waits until a marker of this pass was published: nothing of it is read below that. `false` when stopped.
     async fn raise_barrier(&self, pass: &Pass) -> Result<bool, Failure> {
         self.resolver.observer.on_waiting(Some(Waiting::Barrier));
-        let barrier = loop {
-            let wait = tokio::time::timeout(self.resolver.limits.marker_wait, self.markers.round_trip());
-            tokio::select! {
-                () = self.stop.cancelled() => return Ok(false),
-                answer = wait => match answer {
-                    Ok(Some(position)) => break position,
-                    Ok(None) => return Ok(false),
-                    // A connection that was lost took the marker with it; another one does no harm.
-                    Err(_) => {}
-                },
-            }
+        let barrier = tokio::select! {
+            () = self.stop.cancelled() => return Ok(false),
+            barrier = self.markers.round_trip(&*self.source, self.resolver.limits.marker_wait) => barrier?,
         };
         self.resolver.observer.on_waiting(None);
         self.resolver
@@ -170,28 +175,18 @@ impl Passes {
         let mut progress = pass.progress.clone();
         while !progress.sweeping {
             let Some(table) = roots.get(progress.table) else {
-                progress = PassProgress {
-                    sweeping: true,
-                    ..progress
-                };
+                progress = PassProgress { sweeping: true, ..progress };
                 break;
             };
             let name = table.name_in(&self.resolver.schema);
             let rows_max = self.resolver.limits.chunk_rows.max(1);
-            let chunk = self
-                .reader
-                .chunk(&name, &table.keys, progress.after.as_deref(), rows_max)
-                .await?;
+            let chunk = self.reader.chunk(&name, &table.keys, progress.after.as_deref(), rows_max).await?;
             let affected = match chunk.rows.count() {
                 0 => Default::default(),
                 _ => self.resolver.ask_builder(index, table, chunk.rows).await?,
             };
             if chunk.done {
-                progress = PassProgress {
-                    table: progress.table + 1,
-                    after: None,
-                    ..progress
-                };
+                progress = PassProgress { table: progress.table + 1, after: None, ..progress };
             } else {
                 progress.after = chunk.last;
             }
@@ -210,8 +205,17 @@ impl Passes {
                 }
             }
             progress.documents += ids.len() as u64;
-            if !walk.push(ids, Some(progress.clone())).await? {
-                return Ok(false);
+            let ids: Vec<String> = ids.into_iter().collect();
+            let mut pieces = ids.chunks(rows_max).peekable();
+            if pieces.peek().is_none() {
+                walk.push(HashSet::new(), Some(progress.clone())).await?;
+            }
+            while let Some(piece) = pieces.next() {
+                // Only the last piece completes the chunk.
+                let done = pieces.peek().is_none().then(|| progress.clone());
+                if !walk.push(piece.iter().cloned().collect(), done).await? {
+                    return Ok(false);
+                }
             }
         }
         if !walk.drain().await? {
@@ -228,21 +232,13 @@ impl Passes {
         let generation = self
             .resolver
             .ledger
-            .read(|state| {
-                state
-                    .generations
-                    .get(&*pass.index)
-                    .map(|generation| generation.name.clone())
-            })
+            .read(|state| state.generations.get(&*pass.index).map(|generation| generation.name.clone()))
             .await;
         let Some(generation) = generation else { return Ok(true) };
         walk.save(progress).await?;
         let mut cursor = None;
         loop {
-            let page = self
-                .indexes
-                .ids(&generation, cursor.take(), self.resolver.limits.chunk_rows.max(1))
-                .await?;
+            let page = self.indexes.ids(&generation, cursor.take(), self.resolver.limits.chunk_rows.max(1)).await?;
             if !page.ids.is_empty() && !walk.push(page.ids.into_iter().collect(), None).await? {
                 return Ok(false);
             }
@@ -254,10 +250,7 @@ impl Passes {
     }
 
     async fn walk_query(&self, pass: &Pass, query: Query, walk: &mut Walk<'_>) -> Result<bool, Failure> {
-        let mut progress = PassProgress {
-            documents: 0,
-            ..pass.progress.clone()
-        };
+        let mut progress = PassProgress { documents: 0, ..pass.progress.clone() };
         let mut cursor = self.resolver.queries.ids(&[query]).await?;
         loop {
             let ids = cursor.next(self.resolver.limits.chunk_rows.max(1)).await?;
@@ -280,11 +273,7 @@ impl Passes {
         let declaration: &Declaration = self.resolver.builder.declaration();
         let mut sum = 0;
         for table in roots(declaration, &pass.index) {
-            sum += self
-                .reader
-                .estimate(&table.name_in(&self.resolver.schema))
-                .await
-                .ok()??;
+            sum += self.reader.estimate(&table.name_in(&self.resolver.schema)).await.ok()??;
         }
         Some(sum)
     }
@@ -328,10 +317,8 @@ impl<'a> Walk<'a> {
             return Ok(false);
         }
         let Some(place) = self.place else { return Ok(true) };
-        let wanted = Wanted {
-            ids: vec![(place, ids.into_iter().collect())],
-            origin: Origin::Pass { id: self.pass.id },
-        };
+        let wanted =
+            Wanted { ids: vec![(place, ids.into_iter().collect())], origin: Origin::Pass { id: self.pass.id } };
         let done = self.passes.dispatcher.want(wanted).await?;
         self.under_way.push_back((done, progress));
         Ok(true)

@@ -12,21 +12,9 @@ pub fn bounded(events_max: usize, bytes_max: usize, observer: Arc<dyn Observer>)
     let (sender, receiver) = mpsc::channel(events_max.max(1));
     // A semaphore counts to usize::MAX >> 3, and permits are asked for in u32.
     let bytes_max = bytes_max.clamp(1, u32::MAX as usize);
-    let depth = Arc::new(Depth {
-        events: AtomicUsize::new(0),
-        bytes: AtomicUsize::new(0),
-        observer,
-    });
+    let depth = Arc::new(Depth { events: AtomicUsize::new(0), bytes: AtomicUsize::new(0), observer });
     let bytes = Arc::new(Semaphore::new(bytes_max));
-    (
-        QueueSender {
-            sender,
-            bytes,
-            bytes_max,
-            depth: Arc::clone(&depth),
-        },
-        QueueReceiver { receiver, depth },
-    )
+    (QueueSender { sender, bytes, bytes_max, depth: Arc::clone(&depth) }, QueueReceiver { receiver, depth })
 }
 
 #[derive(Debug)]
@@ -38,8 +26,7 @@ struct Depth {
 
 impl Depth {
     fn tell(&self) {
-        self.observer
-            .on_queue(self.events.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        self.observer.on_queue(self.events.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
     }
 }
 

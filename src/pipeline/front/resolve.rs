@@ -12,7 +12,7 @@ use super::dispatch::Wanted;
 use crate::edges::{DocumentBuilder, Failure, FailureClass, Observer, QuerySet};
 use crate::model::{
     Affected, Change, ChangeKind, ColumnBuilder, Columns, Declaration, IndexDeclaration, Origin, PassReason, PassSet,
-    Position, Query, Relation, Row, Rows, TableDeclaration, TableName,
+    Position, Query, Relation, Row, Rows, TableDeclaration, TableName, Value,
 };
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::ledger::Ledger;
@@ -79,30 +79,15 @@ impl Resolver {
             }
         }
         if !requests.is_empty() {
-            self.ledger
-                .update(|state| requests.into_iter().for_each(|request| record::ask(state, request)))
-                .await?;
+            self.ledger.update(|state| requests.into_iter().for_each(|request| record::ask(state, request))).await?;
         }
-        let committed_at_us = batch
-            .changes()
-            .iter()
-            .map(|change| change.committed_at_us)
-            .min()
-            .unwrap_or(0);
+        let committed_at_us = batch.changes().iter().map(|change| change.committed_at_us).min().unwrap_or(0);
         let documents = ids.iter().map(|(_, ids)| ids.len()).sum();
         if !batch.changes().is_empty() {
-            self.observer
-                .on_resolved(batch.changes().len(), documents, began.elapsed());
+            self.observer.on_resolved(batch.changes().len(), documents, began.elapsed());
         }
         let (end, in_flight) = batch.into_ack();
-        Ok(Resolved {
-            wanted: Wanted {
-                ids,
-                origin: Origin::Live { committed_at_us },
-            },
-            end,
-            in_flight,
-        })
+        Ok(Resolved { wanted: Wanted { ids, origin: Origin::Live { committed_at_us } }, end, in_flight })
     }
 
     async fn resolve_index(
@@ -111,7 +96,7 @@ impl Resolver {
         changes: &[Change],
         requests: &mut Vec<PassRequest>,
     ) -> Result<Vec<String>, Failure> {
-        let (images, asked) = self.images(index, changes);
+        let (images, asked) = self.images(index, changes)?;
         requests.extend(asked);
         let mut ids = HashSet::new();
         let mut queries: Vec<Query> = Vec::new();
@@ -130,10 +115,7 @@ impl Resolver {
                     let asked = changes.iter().map(|change| change.position).max().unwrap_or_default();
                     requests.extend(queries.into_iter().map(|query| PassRequest {
                         index: index.name.as_str().into(),
-                        set: PassSet::Query {
-                            name: query.name,
-                            params: query.params,
-                        },
+                        set: PassSet::Query { name: query.name, params: query.params },
                         reason: PassReason::Fanout,
                         asked,
                         needs_barrier: false,
@@ -147,16 +129,17 @@ impl Resolver {
 
     /// The images that matter to an index, each once, by table and shape of the table; and the passes that its changes
     /// ask for without asking the builder.
-    fn images<'a>(&self, index: &'a IndexDeclaration, changes: &[Change]) -> (Vec<Images<'a>>, Vec<PassRequest>) {
-        let by_name: HashMap<TableName, &TableDeclaration> = index
-            .tables
-            .iter()
-            .map(|table| (table.name_in(&self.schema), table))
-            .collect();
+    fn images<'a>(
+        &self,
+        index: &'a IndexDeclaration,
+        changes: &[Change],
+    ) -> Result<(Vec<Images<'a>>, Vec<PassRequest>), Failure> {
+        let by_name: HashMap<TableName, &TableDeclaration> =
+            index.tables.iter().map(|table| (table.name_in(&self.schema), table)).collect();
         let mut images: Vec<Images<'a>> = Vec::new();
         let mut places: HashMap<*const Relation, usize> = HashMap::new();
         let mut seen: HashSet<(usize, Row)> = HashSet::new();
-        let mut requests = Vec::new();
+        let mut requests: Vec<PassRequest> = Vec::new();
         for change in changes {
             let Some(table) = by_name.get(&change.relation.table) else {
                 continue;
@@ -167,46 +150,41 @@ impl Resolver {
                 _ => None,
             };
             if let Some(reason) = reason {
-                requests.push(PassRequest {
-                    index: index.name.as_str().into(),
-                    set: PassSet::Index,
-                    reason,
-                    asked: change.position,
-                    needs_barrier: false,
-                    // Only rows of a root make ids, so only without them are documents left that no row makes.
-                    sweep: table.root && reason == PassReason::Truncate,
-                });
+                // Only rows of a root make ids, so only without them are documents left that no row makes.
+                let sweep = table.root && reason == PassReason::Truncate;
+                match requests.first_mut() {
+                    Some(request) => {
+                        request.asked = request.asked.max(change.position);
+                        request.sweep |= sweep;
+                    }
+                    None => requests.push(PassRequest {
+                        index: index.name.as_str().into(),
+                        set: PassSet::Index,
+                        reason,
+                        asked: change.position,
+                        needs_barrier: false,
+                        sweep,
+                    }),
+                }
                 continue;
             }
             if unmoved(table, change) {
                 continue;
             }
             let place = *places.entry(Arc::as_ptr(&change.relation)).or_insert_with(|| {
-                images.push(Images {
-                    table,
-                    relation: Arc::clone(&change.relation),
-                    rows: Vec::new(),
-                });
+                images.push(Images { table, relation: Arc::clone(&change.relation), rows: Vec::new() });
                 images.len() - 1
             });
             let keys: Vec<Option<usize>> = table.keys.iter().map(|key| change.relation.column(key)).collect();
             for image in change.images() {
-                let key = Row(keys
-                    .iter()
-                    .map(|key| {
-                        key.and_then(|key| image.0.get(key))
-                            .cloned()
-                            .unwrap_or(crate::model::Value::Null)
-                    })
-                    .collect());
+                let values = keys.iter().map(|key| key_value(change, image, *key));
+                let key = Row(values.collect::<Result<_, Failure>>()?);
                 if seen.insert((place, key.clone())) {
                     images[place].rows.push(key);
                 }
             }
         }
-        // One request a batch and reason is as good as many.
-        requests.dedup_by(|a, b| a.index == b.index && a.reason == b.reason);
-        (images, requests)
+        Ok((images, requests))
     }
 
     /// Asks the builder, again while the world is in the way, and in halves where a limit is.
@@ -287,16 +265,29 @@ impl Resolver {
     }
 }
 
+/// The value of a key column in one image. A value that was not sent because the change left it alone is the old image's.
+fn key_value(change: &Change, image: &Row, column: Option<usize>) -> Result<Value, Failure> {
+    let value = |row: &Row| column.and_then(|column| row.0.get(column)).cloned().unwrap_or(Value::Null);
+    match (value(image), &change.kind) {
+        (Value::Unchanged, ChangeKind::Update { old: Some(old), .. }) if value(&old.row) != Value::Unchanged => {
+            Ok(value(&old.row))
+        }
+        (Value::Unchanged, _) => Err(Failure::fatal(format!(
+            "a change of table {} at {} does not say the value of a key column, which is stored out of line and did not \
+             change",
+            change.relation.table, change.position
+        ))
+        .with_advice(format!("alter table {} replica identity full", change.relation.table))),
+        (value, _) => Ok(value),
+    }
+}
+
 /// Whether a change provably left everything that matters as it was.
 fn unmoved(table: &TableDeclaration, change: &Change) -> bool {
     let Columns::Listed(columns) = &table.columns else {
         return change.leaves(0..change.relation.columns.len());
     };
-    let wanted = table
-        .keys
-        .iter()
-        .chain(columns)
-        .map(|column| change.relation.column(column));
+    let wanted = table.keys.iter().chain(columns).map(|column| change.relation.column(column));
     let places: Option<Vec<usize>> = wanted.collect();
     places.is_some_and(|places| change.leaves(places))
 }
@@ -328,8 +319,5 @@ fn missing_key(images: &Images<'_>, key: &str) -> Failure {
 
 /// The table declarations that are roots of an index, in order.
 pub fn roots<'a>(declaration: &'a Declaration, index: &str) -> Vec<&'a TableDeclaration> {
-    declaration
-        .index(index)
-        .map(|index| index.tables.iter().filter(|table| table.root).collect())
-        .unwrap_or_default()
+    declaration.index(index).map(|index| index.tables.iter().filter(|table| table.root).collect()).unwrap_or_default()
 }

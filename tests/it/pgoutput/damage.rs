@@ -39,19 +39,12 @@ fn survive(bytes: Vec<u8>) {
     match &message {
         Message::Relation(relation) => {
             assert!(relation.columns.capacity() * size_of::<Column>() <= length * MEMORY_PER_BYTE_MAX);
-            relation
-                .columns
-                .iter()
-                .for_each(|column| assert_inside(&inside, column.name.as_bytes()));
+            relation.columns.iter().for_each(|column| assert_inside(&inside, column.name.as_bytes()));
         }
         Message::Truncate(truncate) => assert!(truncate.relations.capacity() * size_of::<u32>() <= length),
         Message::Insert(insert) => walk(&inside, &insert.new),
         Message::Update(update) => {
-            update
-                .old
-                .iter()
-                .map(OldTuple::tuple)
-                .for_each(|tuple| walk(&inside, tuple));
+            update.old.iter().map(OldTuple::tuple).for_each(|tuple| walk(&inside, tuple));
             walk(&inside, &update.new);
         }
         Message::Delete(delete) => walk(&inside, delete.old.tuple()),
@@ -79,10 +72,7 @@ fn walk(inside: &Range<*const u8>, tuple: &TupleData) {
 
 fn assert_inside(inside: &Range<*const u8>, slice: &[u8]) {
     let slice = slice.as_ptr_range();
-    assert!(
-        slice.is_empty() || inside.start <= slice.start && slice.end <= inside.end,
-        "a slice from elsewhere"
-    );
+    assert!(slice.is_empty() || inside.start <= slice.start && slice.end <= inside.end, "a slice from elsewhere");
 }
 
 proptest! {
@@ -109,11 +99,7 @@ proptest! {
 fn every_cut_of_a_real_message_is_refused() {
     for message in messages_of_all_servers() {
         for end in 0..message.len() {
-            assert!(
-                decode(message.slice(..end)).is_err(),
-                "the first {end} of {} bytes were accepted",
-                message.len()
-            );
+            assert!(decode(message.slice(..end)).is_err(), "the first {end} of {} bytes were accepted", message.len());
         }
     }
 }

@@ -169,9 +169,7 @@ fn real_servers_are_understood_and_agree() {
 fn times_and_positions_are_those_of_the_server() {
     // Its commit time was set with pg_replication_origin_xact_setup('0/ABCDEF', '2024-01-02 03:04:05+00').
     let message = decode(unhex("42000000000154bc400002b0ec8515f340000002fc"));
-    let Ok(Message::Begin(begin)) = message else {
-        panic!("{message:?}")
-    };
+    let Ok(Message::Begin(begin)) = message else { panic!("{message:?}") };
     assert_eq!((begin.final_lsn, begin.xid), (0x0154_bc40, 764));
     assert_eq!(begin.committed_at.unix_micros(), 1_704_164_645_000_000);
     assert_eq!(Timestamp(i64::MAX).unix_micros(), i64::MAX);
@@ -185,9 +183,7 @@ pub fn messages_of_all_servers() -> Vec<Bytes> {
 
 fn servers() -> Vec<(&'static str, Vec<&'static str>)> {
     let sections = CORPUS.split("## ").skip(1);
-    sections
-        .filter_map(|section| Some((section.lines().next()?, section.lines().skip(1).collect())))
-        .collect()
+    sections.filter_map(|section| Some((section.lines().next()?, section.lines().skip(1).collect()))).collect()
 }
 
 /// `0a0b(78*3)` is 0a 0b 78 78 78.
@@ -241,13 +237,7 @@ impl Reader {
                 self.types.insert(oid, name.clone());
                 format!("type {namespace}.{name}")
             }
-            Picture::Relation {
-                oid,
-                namespace,
-                name,
-                identity,
-                columns,
-            } => {
+            Picture::Relation { oid, namespace, name, identity, columns } => {
                 self.relations.insert(oid, name.clone());
                 let columns = columns.iter().map(|(key, name, type_oid, modifier)| {
                     let key = if *key { "*" } else { "" };
@@ -258,35 +248,18 @@ impl Reader {
             }
             Picture::Insert { relation, new } => format!("insert {} {}", self.relations[&relation], say_row(&new)),
             Picture::Update { relation, old, new } => {
-                let old = old
-                    .map(|(tag, row)| format!("{tag} {} -> ", say_row(&row)))
-                    .unwrap_or_default();
+                let old = old.map(|(tag, row)| format!("{tag} {} -> ", say_row(&row))).unwrap_or_default();
                 format!("update {} {old}{}", self.relations[&relation], say_row(&new))
             }
-            Picture::Delete {
-                relation,
-                old: (tag, row),
-            } => {
+            Picture::Delete { relation, old: (tag, row) } => {
                 format!("delete {} {tag} {}", self.relations[&relation], say_row(&row))
             }
-            Picture::Truncate {
-                relations,
-                cascade,
-                restart,
-            } => {
+            Picture::Truncate { relations, cascade, restart } => {
                 let names: Vec<&str> = relations.iter().map(|oid| self.relations[oid].as_str()).collect();
                 format!("truncate {} cascade={cascade} restart={restart}", names.join(" "))
             }
-            Picture::Emitted {
-                transactional,
-                prefix,
-                content,
-                ..
-            } => {
-                format!(
-                    "emitted {prefix} transactional={transactional} {}",
-                    content.escape_ascii()
-                )
+            Picture::Emitted { transactional, prefix, content, .. } => {
+                format!("emitted {prefix} transactional={transactional} {}", content.escape_ascii())
             }
         }
     }

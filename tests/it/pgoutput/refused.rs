@@ -7,9 +7,7 @@ use super::wire::{Field, Picture};
 
 #[track_caller]
 fn refused(bytes: &[u8]) -> String {
-    decode(Bytes::copy_from_slice(bytes))
-        .expect_err("the bytes were accepted")
-        .to_string()
+    decode(Bytes::copy_from_slice(bytes)).expect_err("the bytes were accepted").to_string()
 }
 
 #[test]
@@ -36,19 +34,13 @@ fn messages_of_later_protocols_are_refused_with_the_remedy() {
     for tag in b"SEcAbPKrp" {
         let error = refused(&[*tag, 0, 0, 0, 1, 1]);
         assert!(error.contains("of proto_version "), "{error}");
-        assert!(
-            error.ends_with("replication must be started with proto_version '1'"),
-            "{error}"
-        );
+        assert!(error.ends_with("replication must be started with proto_version '1'"), "{error}");
     }
 }
 
 #[test]
 fn text_that_is_not_utf_8_names_relation_and_column_and_not_the_value() {
-    let insert = Picture::Insert {
-        relation: 16_385,
-        new: vec![Field::Null, Field::Text("secret".into())],
-    };
+    let insert = Picture::Insert { relation: 16_385, new: vec![Field::Null, Field::Text("secret".into())] };
     let mut bytes = insert.encode().to_vec();
     *bytes.last_mut().unwrap() = 0xff;
     let error = refused(&bytes);
@@ -66,10 +58,7 @@ fn text_that_is_not_utf_8_names_relation_and_column_and_not_the_value() {
 fn binary_values_are_refused_with_the_remedy() {
     let error = refused(b"I\0\0\0\x05N\0\x01b\0\0\0\x01x");
     assert!(error.contains("(relation 5, column 1) at byte 8 of 14"), "{error}");
-    assert!(
-        error.ends_with("replication must be started without the option binary"),
-        "{error}"
-    );
+    assert!(error.ends_with("replication must be started without the option binary"), "{error}");
 }
 
 #[test]
@@ -120,13 +109,7 @@ fn tags_inside_a_message_are_checked() {
 
 #[test]
 fn bits_that_nobody_knows_are_refused() {
-    let mut commit = Picture::Commit {
-        commit_lsn: 1,
-        end_lsn: 2,
-        time: 3,
-    }
-    .encode()
-    .to_vec();
+    let mut commit = Picture::Commit { commit_lsn: 1, end_lsn: 2, time: 3 }.encode().to_vec();
     commit[1] = 1;
     assert!(refused(&commit).ends_with("expected the commit's flags within the bits 0x00, found 0x01"));
     assert!(refused(b"T\0\0\0\0\x04").ends_with("expected the options within the bits 0x03, found 0x04"));
@@ -134,27 +117,14 @@ fn bits_that_nobody_knows_are_refused() {
 
 #[test]
 fn a_transaction_without_a_position_is_refused() {
-    let begin = Picture::Begin {
-        final_lsn: 0,
-        time: 0,
-        xid: 1,
-    }
-    .encode();
+    let begin = Picture::Begin { final_lsn: 0, time: 0, xid: 1 }.encode();
     assert_eq!(decode(begin).unwrap_err().problem, Problem::NoPosition);
 }
 
 #[test]
 fn neither_messages_nor_cells_print_values() {
-    let insert = Picture::Insert {
-        relation: 1,
-        new: vec![Field::Text("secret".into())],
-    };
-    let emitted = Picture::Emitted {
-        transactional: true,
-        lsn: 1,
-        prefix: "p".into(),
-        content: b"secret".to_vec(),
-    };
+    let insert = Picture::Insert { relation: 1, new: vec![Field::Text("secret".into())] };
+    let emitted = Picture::Emitted { transactional: true, lsn: 1, prefix: "p".into(), content: b"secret".to_vec() };
     for picture in [insert, emitted] {
         let printed = format!("{:?}", decode(picture.encode()).unwrap());
         assert!(!printed.contains("secret") && !printed.contains("115"), "{printed}");

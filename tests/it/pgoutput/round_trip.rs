@@ -17,11 +17,7 @@ fn namespace() -> impl Strategy<Value = String> {
 }
 
 fn field() -> impl Strategy<Value = Field> {
-    prop_oneof![
-        Just(Field::Null),
-        Just(Field::Unchanged),
-        any::<String>().prop_map(Field::Text)
-    ]
+    prop_oneof![Just(Field::Null), Just(Field::Unchanged), any::<String>().prop_map(Field::Text)]
 }
 
 fn row() -> impl Strategy<Value = Row> {
@@ -39,11 +35,7 @@ pub fn picture() -> impl Strategy<Value = Picture> {
             time,
             xid
         }),
-        any::<(u64, u64, i64)>().prop_map(|(commit_lsn, end_lsn, time)| Picture::Commit {
-            commit_lsn,
-            end_lsn,
-            time
-        }),
+        any::<(u64, u64, i64)>().prop_map(|(commit_lsn, end_lsn, time)| Picture::Commit { commit_lsn, end_lsn, time }),
         (any::<u64>(), name()).prop_map(|(lsn, name)| Picture::Origin { lsn, name }),
         (
             any::<u32>(),
@@ -67,21 +59,10 @@ pub fn picture() -> impl Strategy<Value = Picture> {
             new
         }),
         (any::<u32>(), old()).prop_map(|(relation, old)| Picture::Delete { relation, old }),
-        (vec(any::<u32>(), 0..20), any::<bool>(), any::<bool>()).prop_map(|(relations, cascade, restart)| {
-            Picture::Truncate {
-                relations,
-                cascade,
-                restart,
-            }
-        }),
-        (any::<bool>(), any::<u64>(), name(), vec(any::<u8>(), 0..100)).prop_map(
-            |(transactional, lsn, prefix, content)| Picture::Emitted {
-                transactional,
-                lsn,
-                prefix,
-                content
-            }
-        ),
+        (vec(any::<u32>(), 0..20), any::<bool>(), any::<bool>())
+            .prop_map(|(relations, cascade, restart)| { Picture::Truncate { relations, cascade, restart } }),
+        (any::<bool>(), any::<u64>(), name(), vec(any::<u8>(), 0..100))
+            .prop_map(|(transactional, lsn, prefix, content)| Picture::Emitted { transactional, lsn, prefix, content }),
     ]
 }
 
@@ -106,13 +87,7 @@ proptest! {
 
 #[test]
 fn the_widest_row_is_accepted_and_one_column_more_is_not() {
-    let insert = |columns: u16| {
-        Picture::Insert {
-            relation: 1,
-            new: vec![Field::Null; columns.into()],
-        }
-        .encode()
-    };
+    let insert = |columns: u16| Picture::Insert { relation: 1, new: vec![Field::Null; columns.into()] }.encode();
     let Ok(Message::Insert(insert_max)) = decode(insert(COLUMNS_MAX)) else {
         panic!("{COLUMNS_MAX} columns were refused")
     };
@@ -126,18 +101,8 @@ fn the_widest_row_is_accepted_and_one_column_more_is_not() {
 
 #[test]
 fn values_share_the_buffer_they_came_in() {
-    let bytes = Picture::Emitted {
-        transactional: true,
-        lsn: 1,
-        prefix: "p".into(),
-        content: b"content".to_vec(),
-    };
+    let bytes = Picture::Emitted { transactional: true, lsn: 1, prefix: "p".into(), content: b"content".to_vec() };
     let bytes = bytes.encode();
-    let Ok(Message::Emitted(emitted)) = decode(bytes.clone()) else {
-        panic!("refused")
-    };
-    assert_eq!(
-        emitted.content.as_ptr(),
-        bytes[bytes.len() - b"content".len()..].as_ptr()
-    );
+    let Ok(Message::Emitted(emitted)) = decode(bytes.clone()) else { panic!("refused") };
+    assert_eq!(emitted.content.as_ptr(), bytes[bytes.len() - b"content".len()..].as_ptr());
 }

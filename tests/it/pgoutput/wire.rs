@@ -5,56 +5,16 @@ use docmill::postgres::pgoutput::{Cell, Message, OldTuple, ReplicaIdentity, Tupl
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Picture {
-    Begin {
-        final_lsn: u64,
-        time: i64,
-        xid: u32,
-    },
-    Commit {
-        commit_lsn: u64,
-        end_lsn: u64,
-        time: i64,
-    },
-    Origin {
-        lsn: u64,
-        name: String,
-    },
-    Relation {
-        oid: u32,
-        namespace: String,
-        name: String,
-        identity: char,
-        columns: Vec<(bool, String, u32, i32)>,
-    },
-    Type {
-        oid: u32,
-        namespace: String,
-        name: String,
-    },
-    Insert {
-        relation: u32,
-        new: Row,
-    },
-    Update {
-        relation: u32,
-        old: Option<(char, Row)>,
-        new: Row,
-    },
-    Delete {
-        relation: u32,
-        old: (char, Row),
-    },
-    Truncate {
-        relations: Vec<u32>,
-        cascade: bool,
-        restart: bool,
-    },
-    Emitted {
-        transactional: bool,
-        lsn: u64,
-        prefix: String,
-        content: Vec<u8>,
-    },
+    Begin { final_lsn: u64, time: i64, xid: u32 },
+    Commit { commit_lsn: u64, end_lsn: u64, time: i64 },
+    Origin { lsn: u64, name: String },
+    Relation { oid: u32, namespace: String, name: String, identity: char, columns: Vec<(bool, String, u32, i32)> },
+    Type { oid: u32, namespace: String, name: String },
+    Insert { relation: u32, new: Row },
+    Update { relation: u32, old: Option<(char, Row)>, new: Row },
+    Delete { relation: u32, old: (char, Row) },
+    Truncate { relations: Vec<u32>, cascade: bool, restart: bool },
+    Emitted { transactional: bool, lsn: u64, prefix: String, content: Vec<u8> },
 }
 
 pub type Row = Vec<Field>;
@@ -76,11 +36,7 @@ impl Picture {
                 out.put_i64(*time);
                 out.put_u32(*xid);
             }
-            Self::Commit {
-                commit_lsn,
-                end_lsn,
-                time,
-            } => {
+            Self::Commit { commit_lsn, end_lsn, time } => {
                 out.put_slice(b"C\0");
                 out.put_u64(*commit_lsn);
                 out.put_u64(*end_lsn);
@@ -91,13 +47,7 @@ impl Picture {
                 out.put_u64(*lsn);
                 put_name(&mut out, name);
             }
-            Self::Relation {
-                oid,
-                namespace,
-                name,
-                identity,
-                columns,
-            } => {
+            Self::Relation { oid, namespace, name, identity, columns } => {
                 out.put_u8(b'R');
                 out.put_u32(*oid);
                 put_namespace(&mut out, namespace);
@@ -130,30 +80,18 @@ impl Picture {
                 }
                 put_row(&mut out, 'N', new);
             }
-            Self::Delete {
-                relation,
-                old: (tag, row),
-            } => {
+            Self::Delete { relation, old: (tag, row) } => {
                 out.put_u8(b'D');
                 out.put_u32(*relation);
                 put_row(&mut out, *tag, row);
             }
-            Self::Truncate {
-                relations,
-                cascade,
-                restart,
-            } => {
+            Self::Truncate { relations, cascade, restart } => {
                 out.put_u8(b'T');
                 out.put_u32(relations.len() as u32);
                 out.put_u8(u8::from(*cascade) | u8::from(*restart) << 1);
                 relations.iter().for_each(|oid| out.put_u32(*oid));
             }
-            Self::Emitted {
-                transactional,
-                lsn,
-                prefix,
-                content,
-            } => {
+            Self::Emitted { transactional, lsn, prefix, content } => {
                 out.put_slice(&[b'M', u8::from(*transactional)]);
                 out.put_u64(*lsn);
                 put_name(&mut out, prefix);
@@ -166,20 +104,9 @@ impl Picture {
 
     pub fn of(message: &Message) -> Self {
         match message {
-            Message::Begin(m) => Self::Begin {
-                final_lsn: m.final_lsn,
-                time: m.committed_at.0,
-                xid: m.xid,
-            },
-            Message::Commit(m) => Self::Commit {
-                commit_lsn: m.commit_lsn,
-                end_lsn: m.end_lsn,
-                time: m.committed_at.0,
-            },
-            Message::Origin(m) => Self::Origin {
-                lsn: m.origin_lsn,
-                name: m.name.to_string(),
-            },
+            Message::Begin(m) => Self::Begin { final_lsn: m.final_lsn, time: m.committed_at.0, xid: m.xid },
+            Message::Commit(m) => Self::Commit { commit_lsn: m.commit_lsn, end_lsn: m.end_lsn, time: m.committed_at.0 },
+            Message::Origin(m) => Self::Origin { lsn: m.origin_lsn, name: m.name.to_string() },
             Message::Relation(m) => Self::Relation {
                 oid: m.oid,
                 namespace: m.namespace.to_string(),
@@ -190,35 +117,17 @@ impl Picture {
                     ReplicaIdentity::Full => 'f',
                     ReplicaIdentity::Index => 'i',
                 },
-                columns: m
-                    .columns
-                    .iter()
-                    .map(|c| (c.key, c.name.to_string(), c.type_oid, c.type_modifier))
-                    .collect(),
+                columns: m.columns.iter().map(|c| (c.key, c.name.to_string(), c.type_oid, c.type_modifier)).collect(),
             },
-            Message::Type(m) => Self::Type {
-                oid: m.oid,
-                namespace: m.namespace.to_string(),
-                name: m.name.to_string(),
-            },
-            Message::Insert(m) => Self::Insert {
-                relation: m.relation,
-                new: row(&m.new),
-            },
-            Message::Update(m) => Self::Update {
-                relation: m.relation,
-                old: m.old.as_ref().map(old_row),
-                new: row(&m.new),
-            },
-            Message::Delete(m) => Self::Delete {
-                relation: m.relation,
-                old: old_row(&m.old),
-            },
-            Message::Truncate(m) => Self::Truncate {
-                relations: m.relations.clone(),
-                cascade: m.cascade,
-                restart: m.restart_identity,
-            },
+            Message::Type(m) => Self::Type { oid: m.oid, namespace: m.namespace.to_string(), name: m.name.to_string() },
+            Message::Insert(m) => Self::Insert { relation: m.relation, new: row(&m.new) },
+            Message::Update(m) => {
+                Self::Update { relation: m.relation, old: m.old.as_ref().map(old_row), new: row(&m.new) }
+            }
+            Message::Delete(m) => Self::Delete { relation: m.relation, old: old_row(&m.old) },
+            Message::Truncate(m) => {
+                Self::Truncate { relations: m.relations.clone(), cascade: m.cascade, restart: m.restart_identity }
+            }
             Message::Emitted(m) => Self::Emitted {
                 transactional: m.transactional,
                 lsn: m.lsn,
@@ -235,17 +144,9 @@ pub fn row(tuple: &TupleData) -> Row {
         Cell::Unchanged => Field::Unchanged,
         Cell::Text(text) => Field::Text(text.to_owned()),
     });
-    assert_eq!(
-        cells.len(),
-        usize::from(tuple.columns()),
-        "the count says how many cells come"
-    );
+    assert_eq!(cells.len(), usize::from(tuple.columns()), "the count says how many cells come");
     let row: Row = cells.collect();
-    assert_eq!(
-        row.len(),
-        usize::from(tuple.columns()),
-        "as many cells come as the count says"
-    );
+    assert_eq!(row.len(), usize::from(tuple.columns()), "as many cells come as the count says");
     row
 }
 

@@ -31,9 +31,7 @@ pub fn parse(index: Option<&str>, body: &Bytes) -> Result<Vec<Item>, String> {
         let line: Value = serde_json::from_slice(&body[begin..line_end])
             .map_err(|error| format!("Malformed action/metadata line: {error}"))?;
         let object = line.as_object().filter(|object| object.len() == 1);
-        let (action, meta) = object
-            .and_then(|object| object.iter().next())
-            .ok_or("expected one action a line")?;
+        let (action, meta) = object.and_then(|object| object.iter().next()).ok_or("expected one action a line")?;
         let mut end = line_end;
         let document = match action.as_str() {
             "delete" => None,
@@ -47,9 +45,7 @@ pub fn parse(index: Option<&str>, body: &Bytes) -> Result<Vec<Item>, String> {
         let text = |name: &str| meta[name].as_str().map(str::to_owned);
         items.push(Item {
             action: action.clone(),
-            index: text("_index")
-                .or(index.map(str::to_owned))
-                .ok_or("an action without an index")?,
+            index: text("_index").or(index.map(str::to_owned)).ok_or("an action without an index")?,
             id: text("_id").ok_or("an action without an id: docmill always names one")?,
             version: meta["version"].as_u64(),
             version_type: text("version_type"),
@@ -73,10 +69,7 @@ impl Item {
     /// The item's part of the answer when it failed.
     pub fn failed(&self, status: u16, kind: &str) -> Value {
         let reason = format!("[{}]: injected or computed by the test's server", self.id);
-        self.answer(
-            status,
-            json!({"error": {"type": kind, "reason": reason, "index": self.index}}),
-        )
+        self.answer(status, json!({"error": {"type": kind, "reason": reason, "index": self.index}}))
     }
 }
 
@@ -90,8 +83,5 @@ pub fn answer(items: Vec<Value>) -> Value {
 }
 
 fn end_of_line(body: &[u8], from: usize) -> usize {
-    body[from..]
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(body.len(), |position| from + position + 1)
+    body[from..].iter().position(|byte| *byte == b'\n').map_or(body.len(), |position| from + position + 1)
 }

@@ -38,10 +38,7 @@ pub struct CuttingListener {
 impl CuttingListener {
     pub async fn bind() -> io::Result<Self> {
         let inner = TcpListener::bind(("127.0.0.1", 0)).await?;
-        Ok(Self {
-            address: inner.local_addr()?,
-            inner,
-        })
+        Ok(Self { address: inner.local_addr()?, inner })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -57,13 +54,7 @@ impl Listener for CuttingListener {
         loop {
             match self.inner.accept().await {
                 Ok((inner, address)) => {
-                    return (
-                        CuttingStream {
-                            inner,
-                            switch: Switch::default(),
-                        },
-                        address,
-                    );
+                    return (CuttingStream { inner, switch: Switch::default() }, address);
                 }
                 // Out of files, or a client that is gone already.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -84,11 +75,7 @@ pub struct CuttingStream {
 
 impl CuttingStream {
     fn check(&self) -> io::Result<()> {
-        if self.switch.0.load(Ordering::SeqCst) {
-            Err(io::ErrorKind::ConnectionReset.into())
-        } else {
-            Ok(())
-        }
+        if self.switch.0.load(Ordering::SeqCst) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 }
 

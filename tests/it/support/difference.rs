@@ -49,17 +49,8 @@ impl Differences {
 
 impl fmt::Display for Differences {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            missing,
-            extra,
-            wrong,
-            shown,
-        } = self;
-        write!(
-            formatter,
-            "{} documents differ: {missing} missing, {extra} extra, {wrong} wrong",
-            self.total()
-        )?;
+        let Self { missing, extra, wrong, shown } = self;
+        write!(formatter, "{} documents differ: {missing} missing, {extra} extra, {wrong} wrong", self.total())?;
         for line in shown {
             write!(formatter, "\n  {line}")?;
         }
@@ -157,29 +148,13 @@ mod tests {
     fn every_kind_of_difference_is_seen_and_named_by_its_path() {
         let cases = [
             (json!({"a": 1}), json!({"a": 2}), "i/1.a: expected 1, found 2"),
-            (
-                json!({"a": 9007199254740993_u64}),
-                json!({"a": 9007199254740992_u64}),
-                "i/1.a: expected",
-            ),
+            (json!({"a": 9007199254740993_u64}), json!({"a": 9007199254740992_u64}), "i/1.a: expected"),
             (json!({"a": 1}), json!({"a": "1"}), "i/1.a: expected 1, found \"1\""),
             (json!({"a": null}), json!({}), "i/1.a: expected null, found nothing"),
             (json!({}), json!({"a": null}), "i/1.a: expected nothing, found null"),
-            (
-                json!({"a": [1, 2]}),
-                json!({"a": [2, 1]}),
-                "i/1.a[0]: expected 1, found 2",
-            ),
-            (
-                json!({"a": [1]}),
-                json!({"a": [1, 2]}),
-                "i/1.a[1]: expected nothing, found 2",
-            ),
-            (
-                json!({"a": {"b": [{"c": 1}]}}),
-                json!({"a": {"b": [{"c": 0}]}}),
-                "i/1.a.b[0].c: expected 1, found 0",
-            ),
+            (json!({"a": [1, 2]}), json!({"a": [2, 1]}), "i/1.a[0]: expected 1, found 2"),
+            (json!({"a": [1]}), json!({"a": [1, 2]}), "i/1.a[1]: expected nothing, found 2"),
+            (json!({"a": {"b": [{"c": 1}]}}), json!({"a": {"b": [{"c": 0}]}}), "i/1.a.b[0].c: expected 1, found 0"),
         ];
         for (expected, found, line) in cases {
             let said = compare("i", &one(expected), &one(found)).expect_err(line).to_string();
@@ -193,9 +168,6 @@ mod tests {
         let found = (0..3).map(|id| (format!("f{id}"), json!({}))).collect();
         let all = differences("i", &expected, &found);
         assert_eq!((all.missing, all.extra, all.wrong, all.total()), (40, 3, 0, 43));
-        assert!(
-            all.to_string()
-                .starts_with("43 documents differ: 40 missing, 3 extra, 0 wrong\n")
-        );
+        assert!(all.to_string().starts_with("43 documents differ: 40 missing, 3 extra, 0 wrong\n"));
     }
 }

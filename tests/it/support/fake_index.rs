@@ -26,8 +26,7 @@ impl FakeIndex {
     pub fn documents(&self, index: &str) -> BTreeMap<String, Value> {
         let indexes = self.locked();
         let all = indexes.get(index).into_iter().flatten();
-        all.filter_map(|(id, stored)| Some((id.clone(), stored.document.clone()?)))
-            .collect()
+        all.filter_map(|(id, stored)| Some((id.clone(), stored.document.clone()?))).collect()
     }
 
     /// What the search engine would answer; 501 for what the fake does not know.
@@ -64,10 +63,7 @@ impl FakeIndex {
     fn get(&self, index: &str, id: &str) -> Answer {
         let indexes = self.locked();
         match indexes.get(index).and_then(|documents| documents.get(id)) {
-            Some(Stored {
-                version,
-                document: Some(document),
-            }) => {
+            Some(Stored { version, document: Some(document) }) => {
                 let found = json!({"_id": id, "_version": version, "found": true, "_source": document});
                 Answer::json(200, &found)
             }
@@ -81,10 +77,7 @@ impl FakeIndex {
             Err(_) => return Answer::error(400, "illegal_argument_exception"),
         };
         let mut indexes = self.locked();
-        let answers = items
-            .iter()
-            .map(|item| apply(indexes.entry(item.index.clone()).or_default(), item))
-            .collect();
+        let answers = items.iter().map(|item| apply(indexes.entry(item.index.clone()).or_default(), item)).collect();
         Answer::json(200, &bulk::answer(answers))
     }
 
@@ -115,12 +108,6 @@ fn apply(documents: &mut BTreeMap<String, Stored>, item: &Item) -> Value {
         (_, true) => (200, "updated"),
         (_, false) => (201, "created"),
     };
-    documents.insert(
-        item.id.clone(),
-        Stored {
-            version,
-            document: item.document.clone(),
-        },
-    );
+    documents.insert(item.id.clone(), Stored { version, document: item.document.clone() });
     item.answer(result.0, json!({"_version": version, "result": result.1}))
 }

@@ -32,11 +32,7 @@ impl Call {
         if !self.is_bulk() {
             return Vec::new();
         }
-        let index = self
-            .path
-            .trim_start_matches('/')
-            .strip_suffix("/_bulk")
-            .filter(|index| !index.is_empty());
+        let index = self.path.trim_start_matches('/').strip_suffix("/_bulk").filter(|index| !index.is_empty());
         bulk::parse(index, &self.body).unwrap_or_default()
     }
 }
@@ -50,19 +46,13 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(status: u16, body: &Value) -> Self {
-        Self {
-            status,
-            body: body.to_string().into(),
-        }
+        Self { status, body: body.to_string().into() }
     }
 
     /// In the form the search engine gives errors.
     pub fn error(status: u16, kind: &str) -> Self {
         let cause = json!({"type": kind, "reason": "by the test's server"});
-        Self::json(
-            status,
-            &json!({"error": {"root_cause": [cause], "type": kind, "reason": ""}, "status": status}),
-        )
+        Self::json(status, &json!({"error": {"root_cause": [cause], "type": kind, "reason": ""}, "status": status}))
     }
 }
 
@@ -84,11 +74,7 @@ pub enum Fault {
     /// Done, and the answer is 200 with something that is no JSON.
     Garbage,
     /// These items of a bulk (all whose id is listed; empty: all) are not done and answered with this status and error type.
-    Items {
-        ids: Vec<String>,
-        status: u16,
-        kind: &'static str,
-    },
+    Items { ids: Vec<String>, status: u16, kind: &'static str },
 }
 
 /// What the log keeps of a request.

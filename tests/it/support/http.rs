@@ -78,29 +78,17 @@ impl FaultyServer {
         let service = router.into_make_service_with_connect_info::<Switch>();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { axum::serve(listener, service).await.expect("the test's server serves") });
-        Self {
-            url,
-            shared,
-            _tasks: tasks,
-        }
+        Self { url, shared, _tasks: tasks }
     }
 
     /// The next `times` requests that match get this fault. Rules are tried in the order they were made.
     pub fn fail(&self, times: u32, matches: impl Fn(&Call) -> bool + Send + 'static, fault: Fault) {
-        locked(&self.shared.rules).push(Rule {
-            matches: Box::new(matches),
-            fault,
-            left: Some(times),
-        });
+        locked(&self.shared.rules).push(Rule { matches: Box::new(matches), fault, left: Some(times) });
     }
 
     /// Every request that matches gets this fault, until [`heal`](Self::heal).
     pub fn fail_always(&self, matches: impl Fn(&Call) -> bool + Send + 'static, fault: Fault) {
-        locked(&self.shared.rules).push(Rule {
-            matches: Box::new(matches),
-            fault,
-            left: None,
-        });
+        locked(&self.shared.rules).push(Rule { matches: Box::new(matches), fault, left: None });
     }
 
     /// Forgets all rules; what a fault holds already is held on.
@@ -157,21 +145,10 @@ async fn handle(
         return respond(Answer::error(400, "half_a_request"));
     };
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
-    let call = Call {
-        method: head.method,
-        path,
-        query,
-        headers: head.headers,
-        body,
-    };
+    let call = Call { method: head.method, path, query, headers: head.headers, body };
     let number = {
         let mut log = locked(&shared.log);
-        log.push(Seen {
-            call: call.clone(),
-            arrived: Instant::now(),
-            done: None,
-            status: None,
-        });
+        log.push(Seen { call: call.clone(), arrived: Instant::now(), done: None, status: None });
         log.len() - 1
     };
     let fault = shared.fault_for(&call);
@@ -236,10 +213,7 @@ impl Shared {
         match fault {
             Some(Fault::Cut { .. }) => Outcome::Cut,
             Some(Fault::HalfAnswer) => Outcome::Half(answer),
-            Some(Fault::Garbage) => Outcome::Answer(Answer {
-                status: 200,
-                body: Bytes::from_static(b"<html>oops"),
-            }),
+            Some(Fault::Garbage) => Outcome::Answer(Answer { status: 200, body: Bytes::from_static(b"<html>oops") }),
             _ => Outcome::Answer(answer),
         }
     }
@@ -250,9 +224,7 @@ impl Shared {
             return self.fake.answer(call);
         };
         let query = call.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        let mut request = self
-            .client
-            .request(call.method.clone(), format!("{upstream}{}{query}", call.path));
+        let mut request = self.client.request(call.method.clone(), format!("{upstream}{}{query}", call.path));
         for name in ["content-type", "content-encoding", "authorization"] {
             if let Some(value) = call.headers.get(name) {
                 request = request.header(name, value);
@@ -261,10 +233,7 @@ impl Shared {
         match request.body(call.body.clone()).send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
-                Answer {
-                    status,
-                    body: response.bytes().await.unwrap_or_default(),
-                }
+                Answer { status, body: response.bytes().await.unwrap_or_default() }
             }
             Err(_) => Answer::error(502, "the_upstream_did_not_answer"),
         }
@@ -272,22 +241,11 @@ impl Shared {
 
     /// Does all items of a bulk but some, and answers for these as told.
     async fn without_items(&self, call: &Call, ids: &[String], status: u16, kind: &str) -> Answer {
-        let (items, fails) = (call.items(), |item: &bulk::Item| {
-            ids.is_empty() || ids.contains(&item.id)
-        });
-        let rest: Vec<u8> = items
-            .iter()
-            .filter(|item| !fails(item))
-            .flat_map(|item| item.bytes.to_vec())
-            .collect();
+        let (items, fails) = (call.items(), |item: &bulk::Item| ids.is_empty() || ids.contains(&item.id));
+        let rest: Vec<u8> = items.iter().filter(|item| !fails(item)).flat_map(|item| item.bytes.to_vec()).collect();
         let mut answers = Vec::new();
         if !rest.is_empty() {
-            let answer = self
-                .perform(&Call {
-                    body: rest.into(),
-                    ..call.clone()
-                })
-                .await;
+            let answer = self.perform(&Call { body: rest.into(), ..call.clone() }).await;
             let Ok(mut parsed) = serde_json::from_slice::<Value>(&answer.body) else {
                 return answer;
             };
@@ -297,24 +255,15 @@ impl Shared {
             answers = done;
         }
         let mut answers = answers.into_iter();
-        let all = items.iter().filter_map(|item| {
-            if fails(item) {
-                Some(item.failed(status, kind))
-            } else {
-                answers.next()
-            }
-        });
+        let all =
+            items.iter().filter_map(|item| if fails(item) { Some(item.failed(status, kind)) } else { answers.next() });
         Answer::json(200, &bulk::answer(all.collect()))
     }
 }
 
 fn respond(answer: Answer) -> Response {
-    let builder = Response::builder()
-        .status(answer.status)
-        .header("content-type", "application/json; charset=UTF-8");
-    builder
-        .body(Body::from(answer.body))
-        .expect("a response of known parts")
+    let builder = Response::builder().status(answer.status).header("content-type", "application/json; charset=UTF-8");
+    builder.body(Body::from(answer.body)).expect("a response of known parts")
 }
 
 /// Announces the whole body, sends the first half, and breaks.
@@ -326,13 +275,8 @@ fn respond_half(answer: Answer) -> Response {
         Err(io::Error::from(io::ErrorKind::ConnectionReset))
     };
     let body = Body::from_stream(stream::iter([Ok::<_, io::Error>(half)]).chain(stream::once(broken)));
-    let builder = Response::builder()
-        .status(answer.status)
-        .header("content-type", "application/json");
-    builder
-        .header("content-length", length)
-        .body(body)
-        .expect("a response of known parts")
+    let builder = Response::builder().status(answer.status).header("content-type", "application/json");
+    builder.header("content-length", length).body(body).expect("a response of known parts")
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -40,12 +40,7 @@ impl Node {
         blocking(move || {
             let home = Home::of("opensearch").expect("a directory for OpenSearch");
             let (child, port) = launch(home.path(), 0, &settings);
-            Self {
-                child: Some(child),
-                home,
-                settings,
-                port,
-            }
+            Self { child: Some(child), home, settings, port }
         })
         .await
     }
@@ -64,9 +59,7 @@ impl Node {
         if let Some(child) = self.child.take() {
             blocking(move || {
                 child.signal(libc::SIGTERM);
-                child
-                    .wait(Duration::from_secs(60))
-                    .expect("OpenSearch stops when told to");
+                child.wait(Duration::from_secs(60)).expect("OpenSearch stops when told to");
             })
             .await;
         }
@@ -112,11 +105,7 @@ impl OpenSearch {
     /// On the node with this URL.
     pub fn at(url: &str) -> Self {
         let prefix = format!("t{:08x}-", rand::random::<u32>());
-        Self {
-            url: url.trim_end_matches('/').to_owned(),
-            prefix,
-            client: super::http_client(),
-        }
+        Self { url: url.trim_end_matches('/').to_owned(), prefix, client: super::http_client() }
     }
 
     /// The full name of this test's index or alias.
@@ -130,25 +119,16 @@ impl OpenSearch {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request
-            .send()
-            .await
-            .unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
+        let response = request.send().await.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
         let status = response.status().as_u16();
-        let text = response
-            .bytes()
-            .await
-            .unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
+        let text = response.bytes().await.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
         (status, serde_json::from_slice(&text).unwrap_or(Value::Null))
     }
 
     /// A request that has to succeed.
     pub async fn must(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
         let (status, answer) = self.request(method.clone(), path, body).await;
-        assert!(
-            (200..300).contains(&status),
-            "{method} {path} answered {status}: {answer}"
-        );
+        assert!((200..300).contains(&status), "{method} {path} answered {status}: {answer}");
         answer
     }
 
@@ -161,32 +141,20 @@ impl OpenSearch {
     /// Every document of an index or alias by id, after a refresh; `None` if there is no such index.
     pub async fn documents(&self, name: &str) -> Option<BTreeMap<String, Value>> {
         let hits = self.hits(name).await?;
-        Some(
-            hits.into_iter()
-                .map(|(id, mut hit)| (id, hit["_source"].take()))
-                .collect(),
-        )
+        Some(hits.into_iter().map(|(id, mut hit)| (id, hit["_source"].take())).collect())
     }
 
     /// The version of every document of an index or alias by id; `None` if there is no such index.
     pub async fn versions(&self, name: &str) -> Option<BTreeMap<String, u64>> {
         let hits = self.hits(name).await?;
-        Some(
-            hits.into_iter()
-                .filter_map(|(id, hit)| Some((id, hit["_version"].as_u64()?)))
-                .collect(),
-        )
+        Some(hits.into_iter().filter_map(|(id, hit)| Some((id, hit["_version"].as_u64()?))).collect())
     }
 
     /// One document by id, as the index has it at this moment, refreshed or not.
     pub async fn document(&self, name: &str, id: &str) -> Option<Value> {
         let mut path = url::Url::parse("http://x/").expect("a URL");
-        path.path_segments_mut()
-            .expect("a path")
-            .extend([&self.index(name), "_doc", id]);
-        let (status, mut answer) = self
-            .request(Method::GET, path.path().trim_start_matches('/'), None)
-            .await;
+        path.path_segments_mut().expect("a path").extend([&self.index(name), "_doc", id]);
+        let (status, mut answer) = self.request(Method::GET, path.path().trim_start_matches('/'), None).await;
         (status == 200).then(|| answer["_source"].take())
     }
 
@@ -250,11 +218,7 @@ fn launch(home: &Path, port: u16, settings: &[String]) -> (Child, u16) {
     let log_path = home.join("node.log");
     let log = File::create(&log_path).expect("a log file");
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/opensearch/start"));
-    command
-        .arg(home.join("node"))
-        .arg(port.to_string())
-        .args(settings)
-        .stdin(Stdio::null());
+    command.arg(home.join("node")).arg(port.to_string()).args(settings).stdin(Stdio::null());
     command.stdout(log.try_clone().expect("the same file")).stderr(log);
     // Its files are removed with it: nothing is worth an orderly end.
     let child = Child::spawn(command, libc::SIGKILL).expect("tests/tools/opensearch/start can be run");
@@ -262,17 +226,12 @@ fn launch(home: &Path, port: u16, settings: &[String]) -> (Child, u16) {
     loop {
         let text = fs::read_to_string(&log_path).unwrap_or_default();
         // The whole line with its end, so that half a number is not taken for one.
-        let started = text
-            .split_inclusive('\n')
-            .find_map(|line| line.strip_suffix('\n')?.strip_prefix("started "));
+        let started = text.split_inclusive('\n').find_map(|line| line.strip_suffix('\n')?.strip_prefix("started "));
         if let Some(port) = started.and_then(|port| port.parse().ok()) {
             return (child, port);
         }
         let ended = child.wait(Duration::from_millis(100));
         assert!(ended.is_none(), "OpenSearch ended while starting ({ended:?}):\n{text}");
-        assert!(
-            Instant::now() < until,
-            "OpenSearch did not start within {START_TIMEOUT:?}:\n{text}"
-        );
+        assert!(Instant::now() < until, "OpenSearch did not start within {START_TIMEOUT:?}:\n{text}");
     }
 }

@@ -28,14 +28,8 @@ impl Database {
         let admin = shared_url("postgres").await;
         let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         let client = connect(&admin).await;
-        client
-            .batch_execute(&format!("create database {name}"))
-            .await
-            .expect("a new database");
-        Self {
-            url: shared_url(&name).await,
-            name,
-        }
+        client.batch_execute(&format!("create database {name}")).await.expect("a new database");
+        Self { url: shared_url(&name).await, name }
     }
 
     /// A new connection.
@@ -46,30 +40,18 @@ impl Database {
 
 /// A cluster of the test's own: no fsync, the given settings on top.
 pub async fn private(settings: &[(&str, &str)]) -> EmbeddedPostgres {
-    let settings = settings
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect();
-    private_with(Options {
-        fsync: false,
-        settings,
-        ..Options::default()
-    })
-    .await
+    let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    private_with(Options { fsync: false, settings, ..Options::default() }).await
 }
 
 /// A cluster of the test's own.
 pub async fn private_with(options: Options) -> EmbeddedPostgres {
-    blocking(move || EmbeddedPostgres::start(options))
-        .await
-        .unwrap_or_else(|error| panic!("{}", chain(&error)))
+    blocking(move || EmbeddedPostgres::start(options)).await.unwrap_or_else(|error| panic!("{}", chain(&error)))
 }
 
 /// Runs something that blocks, such as a restart of a cluster, beside the test's runtime.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work)
-        .await
-        .expect("the blocking work panicked")
+    tokio::task::spawn_blocking(work).await.expect("the blocking work panicked")
 }
 
 /// A connection whose driver ends with it.
@@ -101,11 +83,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 async fn shared_url(database: &str) -> String {
     SHARED
         .get_or_init(|| async {
-            let options = [
-                ("max_connections", "400"),
-                ("max_wal_senders", "60"),
-                ("max_replication_slots", "60"),
-            ];
+            let options = [("max_connections", "400"), ("max_wal_senders", "60"), ("max_replication_slots", "60")];
             let server = private(&options).await;
             *locked() = Some(server);
             // Nothing drops a static: without this the cluster would lie about until the next test run sweeps it.
@@ -113,10 +91,7 @@ async fn shared_url(database: &str) -> String {
             unsafe { libc::atexit(remove_shared) };
         })
         .await;
-    locked()
-        .as_ref()
-        .map(|server| server.url_of(database))
-        .expect("the shared cluster is there until the process ends")
+    locked().as_ref().map(|server| server.url_of(database)).expect("the shared cluster is there until the process ends")
 }
 
 extern "C" fn remove_shared() {

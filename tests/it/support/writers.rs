@@ -97,14 +97,7 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            committed,
-            rolled_back,
-            refused,
-            retried,
-            reconnected,
-            rows,
-        } = self;
+        let Self { committed, rolled_back, refused, retried, reconnected, rows } = self;
         let rows: u64 = rows.values().sum();
         write!(
             formatter,
@@ -145,10 +138,7 @@ async fn write_until(stop: CancellationToken, url: String, mut dice: Dice, pause
             match run(connected, &plan).await {
                 Outcome::Done(rows) if plan.commit => {
                     counts.committed += 1;
-                    counts.add(Counts {
-                        rows,
-                        ..Counts::default()
-                    });
+                    counts.add(Counts { rows, ..Counts::default() });
                 }
                 Outcome::Done(_) => counts.rolled_back += 1,
                 Outcome::Refused => counts.refused += 1,
@@ -200,28 +190,16 @@ fn plan(dice: &mut Dice) -> Plan {
         if dice.chance(10) {
             // A subtransaction that never happened: its rows must not arrive.
             let (undone, statement) = dice.write();
-            steps.extend([
-                Step::Plain("savepoint s"),
-                Step::Write(undone, statement),
-                Step::Plain("rollback to s"),
-            ]);
+            steps.extend([Step::Plain("savepoint s"), Step::Write(undone, statement), Step::Plain("rollback to s")]);
         }
         if dice.chance(10) {
             // A subtransaction that did happen.
-            steps.extend([
-                Step::Plain("savepoint t"),
-                Step::Write(kind, statement),
-                Step::Plain("release t"),
-            ]);
+            steps.extend([Step::Plain("savepoint t"), Step::Write(kind, statement), Step::Plain("release t")]);
         } else {
             steps.push(Step::Write(kind, statement));
         }
     }
-    Plan {
-        begin,
-        steps,
-        commit: !dice.chance(10),
-    }
+    Plan { begin, steps, commit: !dice.chance(10) }
 }
 
 async fn run(client: &Client, plan: &Plan) -> Outcome {
@@ -266,8 +244,6 @@ async fn attempt(client: &Client, plan: &Plan) -> Result<BTreeMap<&'static str, 
             }
         }
     }
-    client
-        .batch_execute(if plan.commit { "commit" } else { "rollback" })
-        .await?;
+    client.batch_execute(if plan.commit { "commit" } else { "rollback" }).await?;
     Ok(rows)
 }

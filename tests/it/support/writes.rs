@@ -8,16 +8,8 @@ use rand::{Rng, SeedableRng};
 type Kind = (u32, &'static str, fn(&mut Dice) -> String);
 
 /// Names that break careless quoting, encoding and ordering.
-const NAMES: [&str; 8] = [
-    "",
-    "plain",
-    "O''Brien \"x\" \\ %_",
-    "Zoë Ünïcode",
-    "日本語 😀",
-    "tab\tnew\nline",
-    "z",
-    "A{b}[c]",
-];
+const NAMES: [&str; 8] =
+    ["", "plain", "O''Brien \"x\" \\ %_", "Zoë Ünïcode", "日本語 😀", "tab\tnew\nline", "z", "A{b}[c]"];
 
 /// The dice of one writer: the same seed makes the same statements.
 #[derive(Debug)]
@@ -72,39 +64,23 @@ impl Dice {
     /// Mostly a seeded id, else one that a writer may have made since.
     fn id(&mut self, seeded: u32) -> i64 {
         let back = i64::from(self.random.random_range(0..200u32));
-        if self.chance(70) {
-            i64::from(self.up_to(seeded))
-        } else {
-            self.fresh - back
-        }
+        if self.chance(70) { i64::from(self.up_to(seeded)) } else { self.fresh - back }
     }
 
     fn user(&mut self) -> String {
-        format!(
-            "(select id from users where id >= {} order by id limit 1)",
-            self.id(self.users)
-        )
+        format!("(select id from users where id >= {} order by id limit 1)", self.id(self.users))
     }
 
     fn order(&mut self) -> String {
-        format!(
-            "(select id from orders where id >= {} order by id limit 1)",
-            self.id(self.users * 5)
-        )
+        format!("(select id from orders where id >= {} order by id limit 1)", self.id(self.users * 5))
     }
 
     fn review(&mut self) -> String {
-        format!(
-            "(select id from reviews where id >= {} order by id limit 1)",
-            self.id(self.products * 3)
-        )
+        format!("(select id from reviews where id >= {} order by id limit 1)", self.id(self.products * 3))
     }
 
     fn product(&mut self) -> String {
-        format!(
-            "(select id from products where id >= '{}' order by id limit 1)",
-            self.uuid()
-        )
+        format!("(select id from products where id >= '{}' order by id limit 1)", self.uuid())
     }
 
     fn line(&mut self) -> String {
@@ -113,17 +89,11 @@ impl Dice {
     }
 
     fn category(&mut self) -> String {
-        format!(
-            "(select id from categories where id >= {} order by id limit 1)",
-            self.up_to(40)
-        )
+        format!("(select id from categories where id >= {} order by id limit 1)", self.up_to(40))
     }
 
     fn tag(&mut self) -> String {
-        format!(
-            "(select id from tags where id >= {} order by id limit 1)",
-            self.up_to(35)
-        )
+        format!("(select id from tags where id >= {} order by id limit 1)", self.up_to(35))
     }
 
     fn uuid(&mut self) -> String {
@@ -137,11 +107,7 @@ impl Dice {
     }
 
     fn price(&mut self) -> String {
-        format!(
-            "{}.{:02}",
-            self.random.random_range(0..2000),
-            self.random.random_range(0..100)
-        )
+        format!("{}.{:02}", self.random.random_range(0..2000), self.random.random_range(0..100))
     }
 
     fn status(&mut self) -> &'static str {
@@ -164,12 +130,8 @@ const KINDS: &[Kind] = &[
         let (name, user) = (dice.name(), dice.user());
         format!("update users set name = {name} where id = {user}")
     }),
-    (3, "users: key", |dice| {
-        format!("update users set id = {} where id = {}", dice.fresh(), dice.user())
-    }),
-    (2, "users: delete", |dice| {
-        format!("delete from users where id = {}", dice.user())
-    }),
+    (3, "users: key", |dice| format!("update users set id = {} where id = {}", dice.fresh(), dice.user())),
+    (2, "users: delete", |dice| format!("delete from users where id = {}", dice.user())),
     (8, "orders: insert with lines", |dice| {
         let (id, user, status, lines) = (dice.fresh(), dice.user(), dice.status(), dice.up_to(3));
         let (product, price) = (dice.product(), dice.price());
@@ -185,11 +147,7 @@ const KINDS: &[Kind] = &[
         format!("update orders set status = '{status}' where id = {order}")
     }),
     (3, "orders: note", |dice| {
-        let note = if dice.chance(30) {
-            "null".to_owned()
-        } else {
-            dice.long()
-        };
+        let note = if dice.chance(30) { "null".to_owned() } else { dice.long() };
         format!("update orders set note = {note} where id = {}", dice.order())
     }),
     (5, "orders: move", |dice| {
@@ -203,9 +161,7 @@ const KINDS: &[Kind] = &[
              and not exists (select from order_items where order_id = o.id)"
         )
     }),
-    (3, "orders: delete", |dice| {
-        format!("delete from orders where id = {}", dice.order())
-    }),
+    (3, "orders: delete", |dice| format!("delete from orders where id = {}", dice.order())),
     (4, "order_items: insert", |dice| {
         let (order, product, price, quantity) = (dice.order(), dice.product(), dice.price(), dice.up_to(5));
         format!(
@@ -225,9 +181,7 @@ const KINDS: &[Kind] = &[
         let (order, line) = (dice.order(), dice.line());
         format!("update order_items set order_id = coalesce({order}, order_id), line = line + 10 where {line}")
     }),
-    (3, "order_items: delete", |dice| {
-        format!("delete from order_items where {}", dice.line())
-    }),
+    (3, "order_items: delete", |dice| format!("delete from order_items where {}", dice.line())),
     (3, "products: insert", |dice| {
         let (id, sku, category, name, price) = (dice.uuid(), dice.fresh(), dice.category(), dice.name(), dice.price());
         format!(
@@ -250,10 +204,7 @@ const KINDS: &[Kind] = &[
         format!("update products set description = {text} where id = {product}")
     }),
     (4, "products: discontinue", |dice| {
-        format!(
-            "update products set discontinued = not discontinued where id = {}",
-            dice.product()
-        )
+        format!("update products set discontinued = not discontinued where id = {}", dice.product())
     }),
     (4, "products: move", |dice| {
         let (category, product) = (dice.category(), dice.product());
@@ -297,12 +248,8 @@ const KINDS: &[Kind] = &[
         let (name, tag) = (dice.fresh(), dice.tag());
         format!("update tags set name = 'Tag {name}' where id = {tag}")
     }),
-    (1, "tags: insert", |dice| {
-        format!("insert into tags (name) values ('new tag {}')", dice.fresh())
-    }),
-    (1, "tags: delete", |dice| {
-        format!("delete from tags where id = {} and id % 5 = 0", dice.tag())
-    }),
+    (1, "tags: insert", |dice| format!("insert into tags (name) values ('new tag {}')", dice.fresh())),
+    (1, "tags: delete", |dice| format!("delete from tags where id = {} and id % 5 = 0", dice.tag())),
     (4, "product_tags: insert", |dice| {
         let (product, tag) = (dice.product(), dice.tag());
         format!("insert into product_tags values ({product}, {tag}) on conflict do nothing")
@@ -330,10 +277,6 @@ const KINDS: &[Kind] = &[
         let (product, review) = (dice.product(), dice.review());
         format!("update reviews set product_id = coalesce({product}, product_id) where id = {review}")
     }),
-    (1, "reviews: key", |dice| {
-        format!("update reviews set id = {} where id = {}", dice.fresh(), dice.review())
-    }),
-    (3, "reviews: delete", |dice| {
-        format!("delete from reviews where id = {}", dice.review())
-    }),
+    (1, "reviews: key", |dice| format!("update reviews set id = {} where id = {}", dice.fresh(), dice.review())),
+    (3, "reviews: delete", |dice| format!("delete from reviews where id = {}", dice.review())),
 ];

@@ -1,0 +1,161 @@
+//! The visibility fence: a transaction is handed out only when a fresh snapshot of the server that is read shows it.
+//!
+//! Logical decoding can deliver a commit before other snapshots see it: its record is flushed and sent, and only then does
+//! the backend leave the list of running transactions (with synchronous replication, when the standby has answered). Whoever
+//! reads rows in between reads the state before the change it was just told about, and nothing corrects that.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, Statement};
+
+use super::connect::Connection;
+use super::error::failed;
+use super::fence_snapshot::FenceSnapshot;
+use super::options::PostgresOptions;
+use crate::edges::Failure;
+use crate::model::Position;
+
+/// After that long, and then each time again, the log says whom a transaction waits for.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+const LOOK: &str = "select pg_current_snapshot()::text, \
+                      case when pg_is_in_recovery() then pg_last_wal_replay_lsn()::text end";
+
+/// Asks the server that is read. The future of [`pass`](Self::pass) may be dropped and made again at any time.
+#[derive(Debug)]
+pub(super) struct Fence {
+    connection: Connection,
+    look: Statement,
+    seen: Option<Seen>,
+    poll_min: Duration,
+    poll_max: Duration,
+    waiting: Option<Waiting>,
+}
+
+/// What the last look saw.
+#[derive(Debug)]
+struct Seen {
+    snapshot: FenceSnapshot,
+    /// How far a standby has replayed; `None` on a primary.
+    replayed: Option<Position>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    reported: Instant,
+    pause: Duration,
+    look_at: Instant,
+}
+
+impl Fence {
+    /// `connection` must be one of its own, to the server that is read, in autocommit.
+    pub async fn new(connection: Connection, options: &PostgresOptions) -> Result<Self, Failure> {
+        let look = connection
+            .client
+            .prepare(LOOK)
+            .await
+            .map_err(|error| failed("prepare the statement that asks which transactions are visible", error))?;
+        Ok(Self {
+            connection,
+            look,
+            seen: None,
+            poll_min: options.visibility_poll_min,
+            poll_max: options.visibility_poll_max,
+            waiting: None,
+        })
+    }
+
+    /// Returns once every snapshot taken from now on shows the transaction with these low bits of its id, whose commit
+    /// record begins at `commit`. A transaction that the last look saw needs no new one.
+    pub async fn pass(&mut self, xid: u32, commit: Position) -> Result<(), Failure> {
+        loop {
+            if self.seen.as_ref().is_some_and(|seen| seen.shows(xid, commit)) {
+                self.waiting = None;
+                return Ok(());
+            }
+            if let Some(waiting) = &self.waiting {
+                tokio::time::sleep_until(waiting.look_at.into()).await;
+            }
+            self.look().await?;
+            if self.seen.as_ref().is_some_and(|seen| seen.shows(xid, commit)) {
+                continue;
+            }
+            let now = Instant::now();
+            let (poll_min, poll_max) = (self.poll_min, self.poll_max);
+            let waiting = self.waiting.get_or_insert(Waiting {
+                since: now,
+                reported: now,
+                pause: poll_min,
+                look_at: now,
+            });
+            waiting.look_at = now + waiting.pause;
+            waiting.pause = (waiting.pause * 2).min(poll_max);
+            if waiting.reported.elapsed() >= REPORT_EVERY {
+                waiting.reported = now;
+                let waited = waiting.since.elapsed().as_secs();
+                report(&self.connection.client, waited, xid, commit).await;
+            }
+        }
+    }
+
+    /// Waits until the server that is read has replayed `position`, where it is a standby.
+    pub async fn replayed(&mut self, position: Position) -> Result<(), Failure> {
+        loop {
+            self.look().await?;
+            match self.seen.as_ref().and_then(|seen| seen.replayed) {
+                Some(replayed) if replayed < position => tokio::time::sleep(self.poll_max).await,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), Failure> {
+        let tried = "ask which transactions are visible";
+        let row = self
+            .connection
+            .client
+            .query_one(&self.look, &[])
+            .await
+            .map_err(|error| failed(tried, error))?;
+        let not_understood = |error: Box<dyn std::error::Error + Send + Sync>| {
+            Failure::transient(format!("failed to {tried}: the answer was not understood")).with_source(error)
+        };
+        let snapshot = row.get::<_, &str>(0).parse().map_err(|e| not_understood(Box::new(e)))?;
+        let replayed = match row.get::<_, Option<&str>>(1) {
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|e: crate::model::ParsePositionError| not_understood(Box::new(e)))?,
+            ),
+            None => None,
+        };
+        self.seen = Some(Seen { snapshot, replayed });
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn shows(&self, xid: u32, commit: Position) -> bool {
+        match self.replayed {
+            // The commit record begins at `commit`, so it is only replayed once the position is past it.
+            Some(replayed) => replayed > commit,
+            None => self.snapshot.shows(xid),
+        }
+    }
+}
+
+async fn report(client: &Client, waited: u64, xid: u32, commit: Position) {
+    let sql = "select coalesce(string_agg(pid::text, ', '), 'none') from pg_stat_activity where wait_event = 'SyncRep'";
+    let waiting: String = match client.query_one(sql, &[]).await {
+        Ok(row) => row.get(0),
+        Err(_) => "could not be asked".to_owned(),
+    };
+    tracing::warn!(
+        waited_s = waited,
+        xid,
+        position = %commit,
+        waiting_for_standby = waiting,
+        waiting_on = "visibility",
+        "a committed transaction is not visible yet; with synchronous replication it waits for a standby"
+    );
+}

@@ -1,0 +1,100 @@
+//! PostgreSQL as a source: changes through logical decoding, rows through declared statements. Knows `model` and `edges`;
+//! no type of a driver leaves it.
+//!
+//! ```text
+//! open       server, tables, privileges ─▶ publication ─▶ slot ─▶ START_REPLICATION ─▶ quiet point
+//! stream     pgoutput ─▶ relation ─▶ fence ─▶ events            (confirm, mark, heartbeat)
+//! reader     prepare ─▶ query_set ─▶ pool ─▶ snapshot, ids      chunk, estimate
+//! link       capture tells readers on which server, and whether, they may read
+//! ```
+//!
+//! The crate's embedder has **ring** as rustls' provider; the connections here bring it themselves.
+
+mod array_text;
+mod catalog;
+mod cells;
+mod check;
+mod chunk;
+mod connect;
+mod datetime;
+mod error;
+mod fence;
+mod fence_snapshot;
+mod fetch;
+mod identity;
+mod ids;
+mod link;
+mod open;
+mod options;
+mod params;
+pub mod pgoutput;
+mod plan;
+mod pool;
+mod privileges;
+mod problem;
+mod publication;
+mod query_set;
+mod quiet_point;
+mod quote;
+mod reader;
+mod relation;
+mod server;
+mod settings;
+mod slot;
+mod source;
+mod stream;
+mod text_value;
+mod tls;
+mod types;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use check::check;
+pub use options::PostgresOptions;
+
+use crate::edges::{CapturedTable, ChangeCapture, ChangeStream, Failure, RowReader};
+use chunk::Chunks;
+use pool::Pool;
+use reader::Reader;
+use source::Source;
+
+/// A PostgreSQL source.
+#[derive(Debug)]
+pub struct Postgres {
+    source: Arc<Source>,
+    reader: Arc<Reader>,
+}
+
+impl Postgres {
+    /// A source that connects when it is used, on the runtime that this is called in.
+    ///
+    /// # Errors
+    ///
+    /// `Fatal` when a connection string is not understood, or outside of a tokio runtime.
+    pub fn new(options: PostgresOptions) -> Result<Arc<Self>, Failure> {
+        let source = Arc::new(Source::new(options)?);
+        let reader = Arc::new(Reader {
+            pool: Pool::new(Arc::clone(&source)),
+            chunks: Chunks::default(),
+        });
+        Ok(Arc::new(Self { source, reader }))
+    }
+}
+
+#[async_trait]
+impl ChangeCapture for Postgres {
+    async fn open(&self, tables: &[CapturedTable]) -> Result<Box<dyn ChangeStream>, Failure> {
+        Ok(Box::new(open::open(&self.source, tables).await?))
+    }
+
+    async fn mark(&self, token: u64) -> Result<(), Failure> {
+        // On a connection of its own: markers are few, and one that waits must not hold up the stream.
+        stream::emit(&self.source.connect_control().await?, &token.to_string()).await
+    }
+
+    fn reader(&self) -> Arc<dyn RowReader> {
+        Arc::clone(&self.reader) as Arc<dyn RowReader>
+    }
+}

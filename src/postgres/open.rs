@@ -1,0 +1,219 @@
+//! Opening the stream: look at everything, publication, slot, start, quiet point. In this order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use pgwire_replication::{Lsn, ReplicationClient, ReplicationConfig};
+
+use super::catalog::{self, TableFacts};
+use super::connect::{APPLICATION_NAME, Connection, FORMS};
+use super::error::{failed, replication_failed};
+use super::fence::Fence;
+use super::problem::{Problem, refuse};
+use super::relation::Relations;
+use super::source::Source;
+use super::stream::{Heartbeat, Stream};
+use super::{identity, privileges, publication, quiet_point, quote, server, slot};
+use crate::edges::{CapturedTable, Failure, FailureClass, StreamStart};
+use crate::model::{Position, SourceIdentity};
+
+/// Opens the stream of changes of these tables.
+pub(super) async fn open(source: &Source, tables: &[CapturedTable]) -> Result<Stream, Failure> {
+    let options = &source.options;
+    slot::check_name(&options.slot)?;
+    let control = source.connect_control().await?;
+    let reader = source.connect_reader().await?;
+    let facts = server::facts(&control.client).await?;
+    refuse(
+        FailureClass::Fatal,
+        "capture changes from this server",
+        &facts.problems(),
+    )?;
+    let catalog = look_at_tables(&control, &reader, tables).await?;
+
+    let published = publication::facts(&control.client, &options.publication).await?;
+    if let Some(published) = &published {
+        let problems = publication::problems(&options.publication, published, tables, &catalog);
+        refuse(FailureClass::Fatal, "use the publication", &problems)?;
+    }
+    publication::ensure(&control.client, options, facts.version, tables, published.as_ref()).await?;
+
+    let created = match slot::facts(&control.client, &options.slot).await? {
+        None => {
+            slot::create(&control.client, &reader.client, &options.slot).await?;
+            true
+        }
+        Some(slot) => {
+            let problems = slot::problems(&options.slot, &slot, &facts.database);
+            refuse(FailureClass::Fatal, "use the slot", &problems)?;
+            if let Some(pid) = slot.active_pid {
+                return Err(Failure::transient(format!(
+                    "slot {} is in use by process {pid} of the server",
+                    options.slot
+                ))
+                .with_advice("stop the other docmill, or give this one another slot"));
+            }
+            false
+        }
+    };
+
+    let mut replication = ReplicationClient::connect_gated(replication_config(source))
+        .await
+        .map_err(|error| replication_failed("connect for replication", error))?;
+    let starting = async {
+        let system = replication
+            .identify_system()
+            .await
+            .map_err(|error| replication_failed("connect for replication", error))?;
+        let start = format!("start replication of slot {}", options.slot);
+        replication
+            .start()
+            .await
+            .map_err(|error| replication_failed(&start, error))?;
+        replication
+            .wait_started()
+            .await
+            .map_err(|error| replication_failed(&start, error))?;
+        Ok::<_, Failure>(system)
+    };
+    let system = tokio::time::timeout(options.connect_timeout, starting)
+        .await
+        .unwrap_or_else(|_| {
+            let limit = options.connect_timeout;
+            Err(Failure::transient(format!(
+                "failed to start replication within {limit:?}"
+            )))
+        })?;
+
+    // Always, not only when something was made just now: whoever ran the ALTER PUBLICATION, or crashed after it, did not
+    // wait for us.
+    quiet_point::wait(&control.client).await?;
+
+    let server = server::identity(&control.client).await?;
+    if server.system_identifier != system.system_id {
+        return Err(Failure::transient(
+            "failed to open the stream: two connections to the source reached two servers",
+        ));
+    }
+    let start = StreamStart {
+        identity: SourceIdentity {
+            system_identifier: system.system_id,
+            timeline: system.timeline,
+            database: facts.database,
+            slot: options.slot.clone(),
+        },
+        created,
+        ..positions(&control, options).await?
+    };
+    let reading = server::identity(&reader.client).await?;
+    if reading != server {
+        return Err(Failure::transient(format!(
+            "failed to open the stream: the reader's server ({}, timeline {}) is not the captured one ({}, timeline {})",
+            reading.system_identifier, reading.timeline, server.system_identifier, server.timeline
+        ))
+        .with_advice("let reader_url name the same cluster"));
+    }
+    let mut fence = Fence::new(reader, options).await?;
+    fence.replayed(start.flushed).await?;
+    let known = tables
+        .iter()
+        .zip(&catalog)
+        .filter_map(|(table, facts)| Some((table, facts.as_ref()?)));
+    Ok(Stream {
+        start,
+        replication,
+        control: Arc::new(control),
+        fence,
+        relations: Relations::new(known),
+        heartbeat: options.heartbeat.map(Heartbeat::new),
+        open: Some(source.link.open(server)),
+        confirmed: AtomicU64::new(0),
+        inside: None,
+        ready: VecDeque::new(),
+        to_pass: None,
+        described: None,
+    })
+}
+
+/// What the catalog says of the tables, when all of them can be captured and read.
+async fn look_at_tables(
+    control: &Connection,
+    reader: &Connection,
+    tables: &[CapturedTable],
+) -> Result<Vec<Option<TableFacts>>, Failure> {
+    let catalog = catalog::tables(&control.client, tables).await?;
+    let mut problems: Vec<Problem> = tables
+        .iter()
+        .zip(&catalog)
+        .flat_map(|(table, facts)| identity::problems(table, facts.as_ref()))
+        .collect();
+    problems.extend(privileges::problems(&reader.client, tables, &catalog).await?);
+    refuse(FailureClass::Fatal, "capture the declared tables", &problems)?;
+    Ok(catalog)
+}
+
+/// Where the slot and the log stand now.
+async fn positions(control: &Connection, options: &super::PostgresOptions) -> Result<StreamStart, Failure> {
+    let sql = "select s.confirmed_flush_lsn::text, pg_current_wal_flush_lsn()::text, \
+                 pg_snapshot_xmax(pg_current_snapshot())::text \
+               from pg_replication_slots s where s.slot_name = $1";
+    let tried = "ask where the slot and the log stand";
+    let row = control
+        .client
+        .query_one(sql, &[&options.slot])
+        .await
+        .map_err(|error| failed(tried, error))?;
+    let text = |column: usize| row.get::<_, Option<&str>>(column).unwrap_or_default();
+    let position = |column: usize| {
+        text(column)
+            .parse::<Position>()
+            .map_err(|error| Failure::transient(format!("failed to {tried}")).with_source(error))
+    };
+    Ok(StreamStart {
+        confirmed: position(0)?,
+        flushed: position(1)?,
+        next_xid: text(2).parse().map_err(|error: std::num::ParseIntError| {
+            Failure::transient(format!("failed to {tried}")).with_source(error)
+        })?,
+        created: false,
+        identity: SourceIdentity {
+            system_identifier: String::new(),
+            timeline: 0,
+            database: String::new(),
+            slot: String::new(),
+        },
+    })
+}
+
+fn replication_config(source: &Source) -> ReplicationConfig {
+    let (options, settings) = (&source.options, &source.capture);
+    // The list of publications is split at commas and folded to lower case unless quoted.
+    let publication = quote::identifier(&options.publication);
+    let mut config = ReplicationConfig::new(
+        &settings.host,
+        &settings.user,
+        &settings.password,
+        &settings.database,
+        &options.slot,
+        publication,
+    )
+    .with_port(settings.port)
+    .with_start_lsn(Lsn::ZERO)
+    .with_status_interval(options.status_interval)
+    .with_wakeup_interval(options.status_interval)
+    .with_buffer_size(options.stream_buffer_events)
+    .with_max_message_size(options.stream_message_bytes_max)
+    .with_options(
+        FORMS
+            .iter()
+            .map(|(name, value)| quote::setting(name, value))
+            .collect::<Vec<_>>()
+            .join(" "),
+    );
+    config.application_name = Some(APPLICATION_NAME.to_owned());
+    if !config.is_unix_socket() {
+        config.tls = settings.tls.for_replication();
+    }
+    config
+}

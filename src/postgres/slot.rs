@@ -1,0 +1,100 @@
+//! The replication slot: made after the publication, never silently made again.
+
+use tokio_postgres::Client;
+
+use super::error::failed;
+use super::problem::Problem;
+use super::quiet_point;
+use crate::edges::Failure;
+use crate::model::Position;
+
+/// A slot as the server has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SlotFacts {
+    plugin: Option<String>,
+    database: Option<String>,
+    pub active_pid: Option<i32>,
+    /// How far it was confirmed; `None` while it is being made, or once it lost its changes.
+    pub confirmed: Option<Position>,
+    lost: Option<String>,
+    temporary: bool,
+    pub wal_status: Option<String>,
+    /// Bytes of log that it keeps.
+    pub retained: Option<i64>,
+}
+
+/// Reads it; `None` when there is none of that name.
+pub(super) async fn facts(client: &Client, name: &str) -> Result<Option<SlotFacts>, Failure> {
+    // As JSON what not every version has.
+    let sql = "select s.plugin::text, s.database::text, s.active_pid, s.confirmed_flush_lsn::text, s.wal_status, \
+                 s.temporary, coalesce(to_jsonb(s) ->> 'invalidation_reason', \
+                   case when s.wal_status = 'lost' then 'its log was removed' end), \
+                 pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() \
+                                 else pg_current_wal_lsn() end, s.restart_lsn)::int8 \
+               from pg_replication_slots s where s.slot_name = $1";
+    let row = client
+        .query_opt(sql, &[&name])
+        .await
+        .map_err(|error| failed(format!("read slot {name} in the catalog"), error))?;
+    Ok(row.map(|row| SlotFacts {
+        plugin: row.get(0),
+        database: row.get(1),
+        active_pid: row.get(2),
+        confirmed: row.get::<_, Option<&str>>(3).and_then(|text| text.parse().ok()),
+        wal_status: row.get(4),
+        temporary: row.get(5),
+        lost: row.get(6),
+        retained: row.get(7),
+    }))
+}
+
+/// What is wrong with an existing slot in a way that only a person should change.
+pub(super) fn problems(name: &str, facts: &SlotFacts, database: &str) -> Vec<Problem> {
+    let subject = format!("slot {name}");
+    let other = "choose another slot name for this pipeline";
+    match facts.plugin.as_deref() {
+        Some("pgoutput") if !facts.temporary => {}
+        Some(plugin) => {
+            let found = format!("it is not ours: a slot of plugin {plugin}");
+            return vec![Problem::new(subject, found).with_remedy(other)];
+        }
+        None => return vec![Problem::new(subject, "it is not ours: a physical slot").with_remedy(other)],
+    }
+    if facts.database.as_deref() != Some(database) {
+        let found = format!("it belongs to database {}", facts.database.as_deref().unwrap_or("?"));
+        return vec![Problem::new(subject, found).with_remedy(other)];
+    }
+    if let Some(reason) = &facts.lost {
+        return vec![
+            Problem::new(subject, format!("it has lost changes: {reason}")).with_remedy(format!(
+                "select pg_drop_replication_slot({}); -- a new one is made, and every document assembled again",
+                super::quote::literal(name)
+            )),
+        ];
+    }
+    Vec::new()
+}
+
+/// Whether a name can be a slot's.
+pub(super) fn check_name(name: &str) -> Result<(), Failure> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    match (1..=63).contains(&name.len()) && name.bytes().all(fits) {
+        true => Ok(()),
+        false => Err(Failure::fatal(format!(
+            "failed to use {name:?} as the name of a slot: it must be 1 to 63 lower-case letters, digits and underscores"
+        ))),
+    }
+}
+
+/// Makes the slot. Waits for every transaction that has written something to end, and says so; `watcher` is another
+/// connection, to look at them.
+pub(super) async fn create(client: &Client, watcher: &Client, name: &str) -> Result<(), Failure> {
+    let sql = "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')";
+    let making = async { client.query_one(sql, &[&name]).await };
+    let row = quiet_point::reporting(watcher, "a new slot", making)
+        .await
+        .map_err(|error| failed(format!("create slot {name}"), error))?;
+    let position: String = row.get(0);
+    tracing::info!(slot = name, position, "the slot was created");
+    Ok(())
+}

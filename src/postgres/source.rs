@@ -1,0 +1,90 @@
+//! [`Source`]: what one `Postgres` and its readers share: options, where to connect, and whether capture is there.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::connect::{Connection, FORMS};
+use super::link::Link;
+use super::options::PostgresOptions;
+use super::quote;
+use super::settings::Settings;
+use crate::edges::Failure;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub options: PostgresOptions,
+    pub capture: Settings,
+    pub reader: Settings,
+    pub link: Link,
+    /// Where connections are driven, whoever asks for them: guests have a runtime of their own.
+    pub runtime: Handle,
+}
+
+impl Source {
+    pub fn new(options: PostgresOptions) -> Result<Self, Failure> {
+        let capture = Settings::parse(&options.url)?;
+        let reader = match &options.reader_url {
+            Some(url) => Settings::parse(url)?,
+            None => capture.clone(),
+        };
+        let runtime = Handle::try_current().map_err(|error| {
+            Failure::fatal("failed to set up the source: there is no tokio runtime to drive its connections")
+                .with_source(error)
+        })?;
+        Ok(Self {
+            options,
+            capture,
+            reader,
+            link: Link::new(),
+            runtime,
+        })
+    }
+
+    /// A connection of the capture role, for the catalog and for markers.
+    pub async fn connect_control(&self) -> Result<Connection, Failure> {
+        let session = [
+            ("search_path", "pg_catalog".to_owned()),
+            ("statement_timeout", "0".to_owned()),
+            ("lock_timeout", millis(self.options.lock_timeout)),
+            // A slot that is being made waits for the application's transactions.
+            ("idle_session_timeout", "0".to_owned()),
+            // A marker must not wait for a standby: the stream gets it without.
+            ("synchronous_commit", "local".to_owned()),
+        ];
+        let session = session.into_iter().chain(forms());
+        Connection::open(&self.capture, session, self.options.connect_timeout).await
+    }
+
+    /// A connection of the reader role, for rows. Driven on the source's runtime.
+    pub async fn connect_reader(&self) -> Result<Connection, Failure> {
+        let settings = self.reader.clone();
+        let timeout = self.options.connect_timeout;
+        let session: Vec<(&'static str, String)> = [
+            ("search_path", quote::identifier(&self.options.schema)),
+            ("statement_timeout", millis(self.options.statement_timeout)),
+            ("lock_timeout", millis(self.options.lock_timeout)),
+            ("idle_session_timeout", "0".to_owned()),
+            ("default_transaction_read_only", "on".to_owned()),
+            // Compiling costs more than it saves on statements that take a millisecond.
+            ("jit", "off".to_owned()),
+        ]
+        .into_iter()
+        .chain(forms())
+        .collect();
+        let opening = async move { Connection::open(&settings, session, timeout).await };
+        self.runtime
+            .spawn(opening)
+            .await
+            .unwrap_or_else(|error| Err(Failure::transient("failed to connect to the source").with_source(error)))
+    }
+}
+
+fn forms() -> impl Iterator<Item = (&'static str, String)> {
+    FORMS.iter().map(|(name, value)| (*name, (*value).to_owned()))
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}

@@ -1,0 +1,309 @@
+//! The open stream: messages of the replication connection in, events out, each transaction behind the fence.
+//!
+//! ```text
+//! worker of pgwire-replication ──▶ take(message) ──▶ ready ──▶ fence ──▶ next()
+//!   (feedback goes on by itself)      └ a Relation with unknown types waits for a look at the catalog
+//! ```
+//!
+//! Everything between two awaits is in `self`, so that a dropped `next()` loses nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::connect::Connection;
+use super::error::{failed, replication_failed};
+use super::fence::Fence;
+use super::link::LinkGuard;
+use super::pgoutput::{self, Message, Timestamp};
+use super::relation::{Relations, Tuples};
+use super::{slot, types};
+use crate::edges::{CaptureEvent, ChangeStream, Failure, StreamStart};
+use crate::model::{Change, Position};
+
+/// What our own messages in the log begin with.
+pub(super) const MESSAGE_PREFIX: &str = "docmill";
+const HEARTBEAT: &str = "heartbeat";
+/// How long `close` waits until the source has the last confirmed position.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(super) struct Stream {
+    pub start: StreamStart,
+    pub replication: ReplicationClient,
+    /// For markers, heartbeats and looks at the catalog.
+    pub control: Arc<Connection>,
+    pub fence: Fence,
+    pub relations: Relations,
+    pub heartbeat: Option<Heartbeat>,
+    /// Reads may begin as long as this is held.
+    pub open: Option<LinkGuard>,
+    /// The highest position that was confirmed in this stream.
+    pub confirmed: AtomicU64,
+    pub inside: Option<Inside>,
+    pub ready: VecDeque<CaptureEvent>,
+    /// What is ready must not go out before this transaction is visible.
+    pub to_pass: Option<(u32, Position)>,
+    /// A description that waits for types to be looked up; nothing is received meanwhile.
+    pub described: Option<pgoutput::Relation>,
+}
+
+/// The transaction that is being received.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inside {
+    xid: u32,
+    commit: Position,
+    committed_at_us: i64,
+    /// Something of it needed the fence, which it passes before that goes out.
+    fenced: bool,
+}
+
+/// Writes a transaction of our own into the log when there was none for a while.
+pub(super) struct Heartbeat {
+    every: Duration,
+    due: Instant,
+    beating: Option<AbortOnDropHandle<()>>,
+}
+
+impl Heartbeat {
+    pub fn new(every: Duration) -> Self {
+        Self {
+            every,
+            due: Instant::now() + every,
+            beating: None,
+        }
+    }
+
+    fn put_off(&mut self) {
+        self.due = Instant::now() + self.every;
+    }
+
+    fn beat(&mut self, control: &Arc<Connection>) {
+        self.put_off();
+        let control = Arc::clone(control);
+        self.beating = Some(AbortOnDropHandle::new(Handle::current().spawn(async move {
+            // When it fails, so does the stream: nothing to add.
+            if let Err(failure) = emit(&control, HEARTBEAT).await {
+                tracing::debug!(reason = %failure, "a heartbeat was not written");
+            }
+        })));
+    }
+}
+
+/// Writes a message into the log, inside a transaction: one outside may wait for somebody else's flush.
+pub(super) async fn emit(control: &Connection, content: &str) -> Result<(), Failure> {
+    control
+        .client
+        .execute(
+            "select pg_logical_emit_message(true, $1, $2::text)",
+            &[&MESSAGE_PREFIX, &content],
+        )
+        .await
+        .map(drop)
+        .map_err(|error| failed("write a marker into the source's log", error))
+}
+
+impl Stream {
+    async fn advance(&mut self) -> Result<CaptureEvent, Failure> {
+        loop {
+            if !self.ready.is_empty() {
+                if let Some((xid, commit)) = self.to_pass {
+                    self.fence.pass(xid, commit).await?;
+                    self.to_pass = None;
+                }
+                if let Some(event) = self.ready.pop_front() {
+                    return Ok(event);
+                }
+            }
+            if let Some(relation) = &self.described {
+                let unknown = self.relations.unknown_types(relation);
+                if !unknown.is_empty() {
+                    let forms = types::look_up(&self.control.client, &unknown).await?;
+                    self.relations.learn(forms);
+                }
+                self.relations.describe(relation);
+                self.described = None;
+            }
+            let beat = self.heartbeat.as_ref().map(|heartbeat| heartbeat.due);
+            let received = tokio::select! {
+                biased;
+                received = self.replication.recv() => received,
+                () = sleep_until(beat) => {
+                    if let Some(heartbeat) = &mut self.heartbeat {
+                        heartbeat.beat(&self.control);
+                    }
+                    continue;
+                }
+            };
+            match received {
+                Ok(Some(event)) => self.take(event)?,
+                Ok(None) => return Err(Failure::transient("the replication connection ended")),
+                Err(error) => return Err(replication_failed("read the stream of changes", error)),
+            }
+        }
+    }
+
+    /// Takes in one message of the worker: what of it goes out is ready then.
+    fn take(&mut self, event: ReplicationEvent) -> Result<(), Failure> {
+        match event {
+            ReplicationEvent::Begin {
+                final_lsn,
+                xid,
+                commit_time_micros,
+            } => {
+                self.inside = Some(Inside {
+                    xid,
+                    commit: Position::new(final_lsn.as_u64()),
+                    committed_at_us: Timestamp(commit_time_micros).unix_micros(),
+                    fenced: false,
+                });
+            }
+            ReplicationEvent::Commit {
+                end_lsn,
+                commit_time_micros,
+                ..
+            } => {
+                if let Some(heartbeat) = &mut self.heartbeat {
+                    heartbeat.put_off();
+                }
+                self.inside = None;
+                self.ready.push_back(CaptureEvent::End {
+                    position: Position::new(end_lsn.as_u64()),
+                    committed_at_us: Timestamp(commit_time_micros).unix_micros(),
+                });
+            }
+            // Inside a transaction it says nothing: its commit is still to come.
+            ReplicationEvent::KeepAlive { wal_end, .. } if self.inside.is_none() => {
+                self.ready.push_back(CaptureEvent::Idle {
+                    position: Position::new(wal_end.as_u64()),
+                });
+            }
+            ReplicationEvent::Message {
+                transactional: true,
+                prefix,
+                content,
+                ..
+            } if prefix == MESSAGE_PREFIX => {
+                let token = std::str::from_utf8(&content).ok().and_then(|text| text.parse().ok());
+                if let (Some(token), Some(inside)) = (token, self.inside) {
+                    self.give(CaptureEvent::Marker {
+                        token,
+                        position: inside.commit,
+                    });
+                }
+            }
+            ReplicationEvent::XLogData { data, .. } => {
+                let message = pgoutput::decode(data).map_err(|error| {
+                    Failure::fatal("failed to understand a message of the source's stream").with_source(error)
+                })?;
+                self.take_message(message)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_message(&mut self, message: Message) -> Result<(), Failure> {
+        match &message {
+            Message::Insert(insert) => self.change(insert.relation, Tuples::Insert(&insert.new)),
+            Message::Update(update) => self.change(update.relation, Tuples::Update(update.old.as_ref(), &update.new)),
+            Message::Delete(delete) => self.change(delete.relation, Tuples::Delete(&delete.old)),
+            Message::Truncate(truncate) => truncate
+                .relations
+                .iter()
+                .try_for_each(|relation| self.change(*relation, Tuples::Truncate)),
+            _ => {
+                // The rest of them comes as events of their own, or does not matter.
+                if let Message::Relation(relation) = message {
+                    self.described = Some(relation);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn change(&mut self, relation: u32, tuples: Tuples<'_>) -> Result<(), Failure> {
+        let Some(inside) = self.inside else {
+            return Err(Failure::transient(
+                "failed to read the stream: a change came outside of a transaction",
+            ));
+        };
+        if let Some((relation, kind)) = self.relations.change(relation, tuples)? {
+            self.give(CaptureEvent::Change(Change {
+                position: inside.commit,
+                committed_at_us: inside.committed_at_us,
+                relation,
+                kind,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Makes an event of the current transaction ready, behind the fence. What does not concern us need not pass it.
+    fn give(&mut self, event: CaptureEvent) {
+        if let Some(inside) = &mut self.inside
+            && !inside.fenced
+        {
+            inside.fenced = true;
+            self.to_pass = Some((inside.xid, inside.commit));
+        }
+        self.ready.push_back(event);
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[async_trait]
+impl ChangeStream for Stream {
+    fn start(&self) -> &StreamStart {
+        &self.start
+    }
+
+    async fn next(&mut self) -> Result<CaptureEvent, Failure> {
+        let result = self.advance().await;
+        if result.is_err() {
+            // No read begins from here on, even if the caller keeps this for a while.
+            self.open = None;
+        }
+        result
+    }
+
+    fn confirm(&self, position: Position) {
+        self.confirmed.fetch_max(position.bytes(), Ordering::Relaxed);
+        self.replication.update_applied_lsn(Lsn::from_u64(position.bytes()));
+    }
+
+    async fn close(mut self: Box<Self>) {
+        self.open = None;
+        let metrics = self.replication.metrics();
+        // The worker sends it within its interval; without it nothing was confirmed in this stream.
+        let confirmed = async {
+            let wanted = Position::new(self.confirmed.load(Ordering::Relaxed));
+            while metrics.last_applied_lsn().as_u64() < wanted.bytes() && self.replication.is_running() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            while let Ok(Some(slot)) = slot::facts(&self.control.client, &self.start.identity.slot).await
+                && slot.confirmed.is_some_and(|confirmed| confirmed < wanted)
+                && self.replication.is_running()
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, confirmed).await.is_err() {
+            tracing::debug!("the stream was closed before the source had the last confirmed position");
+        }
+        self.replication.stop();
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.replication.shutdown()).await;
+    }
+}

@@ -1,9 +1,10 @@
 //! docmill
 pub mod edges;
+pub mod embedded;
 mod engine;
 pub mod model;
+pub mod opensearch;
 pub mod pipeline;
 pub mod postgres;
-pub mod embedded;
 pub mod wasm;
 pub use engine::Engine;

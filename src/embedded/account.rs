@@ -31,10 +31,7 @@ impl Account {
         if effective_user() != 0 {
             return Ok(Self(None));
         }
-        let other = CANDIDATES
-            .iter()
-            .find_map(|name| look_up(name))
-            .filter(|other| other.uid != 0);
+        let other = CANDIDATES.iter().find_map(|name| look_up(name)).filter(|other| other.uid != 0);
         other.map(|other| Self(Some(other))).ok_or(EmbeddedError::NoAccount)
     }
 
@@ -100,20 +97,10 @@ fn look_up(name: &str) -> Option<Other> {
     unsafe {
         let mut entry: libc::passwd = std::mem::zeroed();
         let mut found: *mut libc::passwd = std::ptr::null_mut();
-        let code = libc::getpwnam_r(
-            c_name.as_ptr(),
-            &mut entry,
-            buffer.as_mut_ptr(),
-            buffer.len(),
-            &mut found,
-        );
+        let code = libc::getpwnam_r(c_name.as_ptr(), &mut entry, buffer.as_mut_ptr(), buffer.len(), &mut found);
         if code != 0 || found.is_null() {
             return None;
         }
-        Some(Other {
-            name: name.to_owned(),
-            uid: entry.pw_uid,
-            gid: entry.pw_gid,
-        })
+        Some(Other { name: name.to_owned(), uid: entry.pw_uid, gid: entry.pw_gid })
     }
 }

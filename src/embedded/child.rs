@@ -45,25 +45,21 @@ impl Child {
         let ended = Arc::new(Ended::default());
         let (answer, started) = mpsc::sync_channel(1);
         let keeper_ended = Arc::clone(&ended);
-        std::thread::Builder::new()
-            .name("docmill-keeper".to_owned())
-            .spawn(move || {
-                let spawned = command.spawn();
-                // The command holds our ends of the child's files.
-                drop(command);
-                match spawned {
-                    Ok(child) => {
-                        let _ = answer.send(Ok(child.id()));
-                        keep(child, &keeper_ended);
-                    }
-                    Err(error) => {
-                        let _ = answer.send(Err(error));
-                    }
+        std::thread::Builder::new().name("docmill-keeper".to_owned()).spawn(move || {
+            let spawned = command.spawn();
+            // The command holds our ends of the child's files.
+            drop(command);
+            match spawned {
+                Ok(child) => {
+                    let _ = answer.send(Ok(child.id()));
+                    keep(child, &keeper_ended);
                 }
-            })?;
-        let pid = started
-            .recv()
-            .map_err(|_| io::Error::other("the thread that starts the process ended"))??;
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                }
+            }
+        })?;
+        let pid = started.recv().map_err(|_| io::Error::other("the thread that starts the process ended"))??;
         Ok(Self { pid, ended })
     }
 
@@ -91,15 +87,8 @@ impl Child {
         let until = Instant::now() + limit;
         let mut status = self.ended.locked();
         while status.is_none() {
-            let left = until
-                .checked_duration_since(Instant::now())
-                .filter(|left| !left.is_zero())?;
-            status = self
-                .ended
-                .changed
-                .wait_timeout(status, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            status = self.ended.changed.wait_timeout(status, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         *status
     }
@@ -120,12 +109,7 @@ fn keep(mut child: std::process::Child, ended: &Ended) {
         // SAFETY: all zeroes is a value of siginfo_t, and it outlives the call.
         let code = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
-            libc::waitid(
-                libc::P_PID,
-                child.id() as libc::id_t,
-                &mut info,
-                libc::WEXITED | libc::WNOWAIT,
-            )
+            libc::waitid(libc::P_PID, child.id() as libc::id_t, &mut info, libc::WEXITED | libc::WNOWAIT)
         };
         if code == 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             break;
@@ -144,12 +128,8 @@ pub(super) fn end_with_us(command: &mut Command, last_signal: i32) {
     let us = std::process::id();
     let arrange = move || {
         // SAFETY: prctl with this option takes a number, getppid takes nothing; both are async-signal-safe.
-        let (code, parent) = unsafe {
-            (
-                libc::prctl(libc::PR_SET_PDEATHSIG, last_signal as libc::c_ulong),
-                libc::getppid(),
-            )
-        };
+        let (code, parent) =
+            unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, last_signal as libc::c_ulong), libc::getppid()) };
         if code != 0 {
             return Err(io::Error::last_os_error());
         }

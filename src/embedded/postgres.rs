@@ -54,29 +54,16 @@ impl EmbeddedPostgres {
             Some(path) => Home::kept(path, &account)?,
             None => Home::temporary("pg", &account)?,
         };
-        let cluster = Cluster {
-            binaries,
-            account,
-            home: home.path().to_path_buf(),
-            start_timeout: options.start_timeout,
-        };
+        let cluster =
+            Cluster { binaries, account, home: home.path().to_path_buf(), start_timeout: options.start_timeout };
         let password = if cluster.data().join("PG_VERSION").exists() {
             let path = cluster.home.join("password");
-            fs::read_to_string(&path)
-                .map_err(EmbeddedError::file("read", path))?
-                .trim()
-                .to_owned()
+            fs::read_to_string(&path).map_err(EmbeddedError::file("read", path))?.trim().to_owned()
         } else {
             initialise(&cluster, &options)?
         };
         let (child, port) = start_somewhere(&cluster)?;
-        Ok(Self {
-            running: Mutex::new(Some(child)),
-            cluster,
-            port,
-            password,
-            _home: home,
-        })
+        Ok(Self { running: Mutex::new(Some(child)), cluster, port, password, _home: home })
     }
 
     /// The connection URL of the superuser for database `postgres`. It holds the password: not for logs.
@@ -86,10 +73,7 @@ impl EmbeddedPostgres {
 
     /// The connection URL of the superuser for a database whose name needs no escaping in a URL.
     pub fn url_of(&self, database: &str) -> String {
-        format!(
-            "postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}",
-            self.password, self.port
-        )
+        format!("postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
     /// The port on 127.0.0.1; it stays the same over restarts.
@@ -114,10 +98,7 @@ impl EmbeddedPostgres {
 
     /// The server's process id while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.locked()
-            .as_ref()
-            .filter(|child| child.status().is_none())
-            .map(Child::id)
+        self.locked().as_ref().filter(|child| child.status().is_none()).map(Child::id)
     }
 
     /// A command that runs one of the server's programs (`pg_resetwal`, `pg_controldata`, …) as the server's user.
@@ -138,10 +119,7 @@ impl EmbeddedPostgres {
                 StopMode::Immediate => libc::SIGQUIT,
             });
             if child.wait(STOP_TIMEOUT).is_none() {
-                return Err(EmbeddedError::NotStopped {
-                    pid: child.id(),
-                    waited: STOP_TIMEOUT,
-                });
+                return Err(EmbeddedError::NotStopped { pid: child.id(), waited: STOP_TIMEOUT });
             }
         }
         *running = None;
@@ -182,9 +160,7 @@ impl EmbeddedPostgres {
                 Err(StartError::Other(error)) => return Err(error),
             }
         }
-        Err(EmbeddedError::NoPort {
-            attempts: SAME_PORT_ATTEMPTS,
-        })
+        Err(EmbeddedError::NoPort { attempts: SAME_PORT_ATTEMPTS })
     }
 
     /// [`stop`](Self::stop), then [`resume`](Self::resume).
@@ -215,23 +191,14 @@ impl Drop for EmbeddedPostgres {
 fn initialise(cluster: &Cluster, options: &Options) -> Result<String, EmbeddedError> {
     let password = format!("{:032x}", rand::random::<u128>());
     let password_path = cluster.home.join("password");
-    let written = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&password_path);
+    let written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&password_path);
     written
         .and_then(|mut file| file.write_all(password.as_bytes()))
         .map_err(EmbeddedError::file("write", &password_path))?;
     cluster.account.hand_over(&password_path)?;
 
     let mut command = cluster.command("initdb");
-    command
-        .arg("--pgdata")
-        .arg(cluster.data())
-        .arg("--pwfile")
-        .arg(&password_path);
+    command.arg("--pgdata").arg(cluster.data()).arg("--pwfile").arg(&password_path);
     command.args([
         "--username",
         SUPERUSER,
@@ -246,17 +213,10 @@ fn initialise(cluster: &Cluster, options: &Options) -> Result<String, EmbeddedEr
     // `output` waits in this thread, so the thread outlives the child.
     end_with_us(&mut command, libc::SIGKILL);
     let program = cluster.binaries.program("initdb");
-    let output = command.output().map_err(|source| EmbeddedError::Spawn {
-        program: program.clone(),
-        source,
-    })?;
+    let output = command.output().map_err(|source| EmbeddedError::Spawn { program: program.clone(), source })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " | ");
-        return Err(EmbeddedError::Program {
-            program,
-            status: output.status.to_string(),
-            output: said,
-        });
+        return Err(EmbeddedError::Program { program, status: output.status.to_string(), output: said });
     }
     configure(&cluster.data(), options)?;
     Ok(password)
@@ -277,42 +237,31 @@ fn configure(data: &Path, options: &Options) -> Result<(), EmbeddedError> {
         ("timezone", "UTC"),
     ];
     let mut text = String::from("\n# docmill's embedded server\n");
-    let given = options
-        .settings
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in ours.into_iter().chain(given) {
         let value = value.replace('\\', "\\\\").replace('\'', "''");
         text.push_str(&format!("{name} = '{value}'\n"));
     }
     let path = data.join("postgresql.conf");
     let opened = OpenOptions::new().append(true).open(&path);
-    opened
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(EmbeddedError::file("write", path))
+    opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(EmbeddedError::file("write", path))
 }
 
 /// Starts on a port that is free. Between looking and binding somebody else may take it: then another is tried.
 fn start_somewhere(cluster: &Cluster) -> Result<(Child, u16), EmbeddedError> {
     for _ in 0..PORT_ATTEMPTS {
-        let port = free_port().map_err(|_| EmbeddedError::NoPort {
-            attempts: PORT_ATTEMPTS,
-        })?;
+        let port = free_port().map_err(|_| EmbeddedError::NoPort { attempts: PORT_ATTEMPTS })?;
         match cluster.start(port) {
             Ok(child) => return Ok((child, port)),
             Err(StartError::PortTaken) => {}
             Err(StartError::Other(error)) => return Err(error),
         }
     }
-    Err(EmbeddedError::NoPort {
-        attempts: PORT_ATTEMPTS,
-    })
+    Err(EmbeddedError::NoPort { attempts: PORT_ATTEMPTS })
 }
 
 /// The processes that `pid` started; none where the system does not tell.
 fn children_of(pid: u32) -> Vec<libc::pid_t> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|number| number.parse().ok())
-        .collect()
+    text.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }

@@ -48,11 +48,7 @@ impl Cluster {
         let mut command = Command::new(self.binaries.program(program));
         self.account.apply(&mut command);
         // The user may not be able to enter our working directory; and messages are read below, in English.
-        command
-            .current_dir(&self.home)
-            .env("LC_ALL", "C")
-            .env_remove("LANGUAGE")
-            .stdin(Stdio::null());
+        command.current_dir(&self.home).env("LC_ALL", "C").env_remove("LANGUAGE").stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(name);
@@ -65,29 +61,15 @@ impl Cluster {
     pub fn start(&self, port: u16) -> Result<Child, StartError> {
         let log_path = self.log();
         let log = OpenOptions::new().create(true).append(true).open(&log_path);
-        let log = log
-            .map_err(EmbeddedError::file("open", &log_path))
-            .map_err(StartError::Other)?;
+        let log = log.map_err(EmbeddedError::file("open", &log_path)).map_err(StartError::Other)?;
         let log_start = log.metadata().map(|found| found.len()).unwrap_or(0);
-        let second = log
-            .try_clone()
-            .map_err(EmbeddedError::file("open", &log_path))
-            .map_err(StartError::Other)?;
+        let second = log.try_clone().map_err(EmbeddedError::file("open", &log_path)).map_err(StartError::Other)?;
 
         let mut command = self.command("postgres");
-        command
-            .arg("-D")
-            .arg(self.data())
-            .arg("-p")
-            .arg(port.to_string())
-            .stdout(log)
-            .stderr(second);
+        command.arg("-D").arg(self.data()).arg("-p").arg(port.to_string()).stdout(log).stderr(second);
         // SIGQUIT is the immediate shutdown: the server takes its sessions with it, which a killed one would leave behind.
         let child = Child::spawn(command, libc::SIGQUIT).map_err(|source| {
-            StartError::Other(EmbeddedError::Spawn {
-                program: self.binaries.program("postgres"),
-                source,
-            })
+            StartError::Other(EmbeddedError::Spawn { program: self.binaries.program("postgres"), source })
         })?;
 
         let until = Instant::now() + self.start_timeout;
@@ -101,20 +83,12 @@ impl Cluster {
                     return Err(StartError::PortTaken);
                 }
                 let status = status.to_string();
-                return Err(StartError::Other(EmbeddedError::Ended {
-                    status,
-                    path: log_path,
-                    log,
-                }));
+                return Err(StartError::Other(EmbeddedError::Ended { status, path: log_path, log }));
             }
             if Instant::now() >= until {
                 let log = tail(&log_path, log_start);
                 let waited = self.start_timeout;
-                return Err(StartError::Other(EmbeddedError::NotReady {
-                    waited,
-                    path: log_path,
-                    log,
-                }));
+                return Err(StartError::Other(EmbeddedError::NotReady { waited, path: log_path, log }));
             }
         }
     }

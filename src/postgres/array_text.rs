@@ -20,11 +20,7 @@ pub(super) fn to_json(literal: &str, element: Element) -> Option<String> {
         Some(_) => literal.split_once('=')?.1,
         None => literal,
     };
-    let mut parser = Parser {
-        rest: body,
-        json: String::with_capacity(body.len() + 8),
-        element,
-    };
+    let mut parser = Parser { rest: body, json: String::with_capacity(body.len() + 8), element };
     parser.array(0)?;
     parser.rest.is_empty().then_some(parser.json)
 }
@@ -123,17 +119,9 @@ mod tests {
         for (literal, element, expected) in [
             ("{}", Element::Text, "[]"),
             ("{1,NULL,-3}", Element::Number, "[1,null,-3]"),
-            (
-                "{NaN,Infinity,-Infinity,1.50}",
-                Element::Number,
-                r#"["NaN","Infinity","-Infinity",1.50]"#,
-            ),
+            ("{NaN,Infinity,-Infinity,1.50}", Element::Number, r#"["NaN","Infinity","-Infinity",1.50]"#),
             ("{t,f,NULL}", Element::Boolean, "[true,false,null]"),
-            (
-                r#"{a,"b c","NULL","d\"e\\f","{,}"}"#,
-                Element::Text,
-                r#"["a","b c","NULL","d\"e\\f","{,}"]"#,
-            ),
+            (r#"{a,"b c","NULL","d\"e\\f","{,}"}"#, Element::Text, r#"["a","b c","NULL","d\"e\\f","{,}"]"#),
             ("{{1,2},{3,4}}", Element::Number, "[[1,2],[3,4]]"),
             ("[0:1]={5,6}", Element::Number, "[5,6]"),
             (r#"{"{\"a\": 1}"}"#, Element::Json, r#"[{"a": 1}]"#),

@@ -101,14 +101,7 @@ pub(super) async fn tables(client: &Client, tables: &[CapturedTable]) -> Result<
             });
         }
     }
-    Ok(tables
-        .iter()
-        .map(|table| {
-            facts
-                .get(&(table.table.schema.clone(), table.table.name.clone()))
-                .cloned()
-        })
-        .collect())
+    Ok(tables.iter().map(|table| facts.get(&(table.table.schema.clone(), table.table.name.clone())).cloned()).collect())
 }
 
 fn character(text: String) -> char {

@@ -42,17 +42,11 @@ async fn look(
     let facts = server::facts(&control.client).await?;
     let problems = facts.problems();
     if problems.is_empty() {
-        let found = format!(
-            "version {}, logical decoding, the role may replicate",
-            facts.version / 10_000
-        );
+        let found = format!("version {}, logical decoding, the role may replicate", facts.version / 10_000);
         findings.push(Finding::ok("server", found));
     }
     findings.extend(problems.into_iter().map(|problem| problem.finding()));
-    let (here, there) = (
-        server::identity(&control.client).await?,
-        server::identity(&reader.client).await?,
-    );
+    let (here, there) = (server::identity(&control.client).await?, server::identity(&reader.client).await?);
     if here != there {
         findings.push(
             Finding::error("reader_url", "it leads to another server than url")
@@ -67,11 +61,8 @@ async fn look(
         .get(0);
     if superuser {
         findings.push(
-            Finding::warning(
-                "reader role",
-                "it is a superuser, so that the builder's statements may read everything",
-            )
-            .with_remedy("set reader_url to a role that may select what the builder declares, and nothing else"),
+            Finding::warning("reader role", "it is a superuser, so that the builder's statements may read everything")
+                .with_remedy("set reader_url to a role that may select what the builder declares, and nothing else"),
         );
     }
 
@@ -81,10 +72,7 @@ async fn look(
         let subject = format!("table {}", captured.table);
         let problems = identity::problems(captured, facts.as_ref());
         if problems.is_empty() && hidden.iter().all(|problem| problem.subject != subject) {
-            findings.push(Finding::ok(
-                &subject,
-                "its replica identity holds the keys, and the reader may select",
-            ));
+            findings.push(Finding::ok(&subject, "its replica identity holds the keys, and the reader may select"));
         }
         findings.extend(problems.into_iter().map(|problem| problem.finding()));
     }
@@ -125,11 +113,8 @@ async fn look_at_publication(
     if !missing.is_empty() {
         let list = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         findings.push(
-            Finding::warning(
-                &subject,
-                format!("it does not publish {list} yet; a run adds them where its role may"),
-            )
-            .with_remedy(publication::extend_statement(name, &missing)),
+            Finding::warning(&subject, format!("it does not publish {list} yet; a run adds them where its role may"))
+                .with_remedy(publication::extend_statement(name, &missing)),
         );
     } else if problems.is_empty() {
         findings.push(Finding::ok(&subject, "it publishes every declared table"));

@@ -86,10 +86,8 @@ fn statement(
     let mut expressions = Vec::new();
     for key in keys {
         expressions.push(shape.expressions.get(key).cloned().ok_or_else(|| {
-            Failure::fatal(format!(
-                "failed to read a chunk of table {table}: it has no column {key}"
-            ))
-            .with_advice("deploy a builder for the new shape of the table")
+            Failure::fatal(format!("failed to read a chunk of table {table}: it has no column {key}"))
+                .with_advice("deploy a builder for the new shape of the table")
         })?);
     }
     let primary_key = shape.primary_key.iter().map(|(name, _)| quote::identifier(name));
@@ -100,11 +98,7 @@ fn statement(
         Some(after) if after.len() == primary_key.len() => {
             let values = shape.primary_key.iter().enumerate();
             let values = values.map(|(place, (_, cast))| format!("${}::text::{cast}", place + 1));
-            format!(
-                " where ({}) > ({})",
-                primary_key.join(", "),
-                values.collect::<Vec<_>>().join(", ")
-            )
+            format!(" where ({}) > ({})", primary_key.join(", "), values.collect::<Vec<_>>().join(", "))
         }
         Some(after) => {
             return Err(Failure::fatal(format!(
@@ -147,11 +141,7 @@ fn chunk_of(
         None => None,
         Some(row) => {
             let places = keys.len()..keys.len() + shape.primary_key.len();
-            Some(
-                places
-                    .map(|place| row.try_get(place).map_err(|_| unread()))
-                    .collect::<Result<_, _>>()?,
-            )
+            Some(places.map(|place| row.try_get(place).map_err(|_| unread())).collect::<Result<_, _>>()?)
         }
     };
     let count = u32::try_from(rows.len()).map_err(|_| unread())?;
@@ -169,18 +159,11 @@ async fn shape_of(client: &Client, table: &TableName) -> Result<Shape, Failure> 
                   where i.indrelid = a.attrelid and i.indisprimary and k.number = a.attnum and k.place <= i.indnkeyatts) \
                from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace \
                where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped";
-    let rows = client
-        .query(sql, &[&table.schema, &table.name])
-        .await
-        .map_err(|error| failed(&tried, error))?;
+    let rows = client.query(sql, &[&table.schema, &table.name]).await.map_err(|error| failed(&tried, error))?;
     if rows.is_empty() {
         return Err(Failure::fatal(format!("failed to {tried}: there is no such table")));
     }
-    let unknown: Vec<u32> = rows
-        .iter()
-        .map(|row| row.get(1))
-        .filter(|oid| types::built_in(*oid).is_none())
-        .collect();
+    let unknown: Vec<u32> = rows.iter().map(|row| row.get(1)).filter(|oid| types::built_in(*oid).is_none()).collect();
     let own = match unknown.is_empty() {
         true => HashMap::new(),
         false => types::look_up(client, &unknown).await?,
@@ -189,25 +172,18 @@ async fn shape_of(client: &Client, table: &TableName) -> Result<Shape, Failure> 
     let mut expressions = HashMap::new();
     for row in &rows {
         let (name, oid): (String, u32) = (row.get(0), row.get(1));
-        let form = types::built_in(oid)
-            .or_else(|| own.get(&oid).copied())
-            .unwrap_or(types::Form::Text);
+        let form = types::built_in(oid).or_else(|| own.get(&oid).copied()).unwrap_or(types::Form::Text);
         if let Some(place) = row.get::<_, Option<i64>>(3) {
             primary_key.push((place, (name.clone(), row.get(2))));
         }
         expressions.insert(name.clone(), expression_of(&name, oid, form));
     }
     if primary_key.is_empty() {
-        return Err(
-            Failure::fatal(format!("failed to read table {table} in chunks: it has no primary key"))
-                .with_advice("give it one; a root of an index must have it"),
-        );
+        return Err(Failure::fatal(format!("failed to read table {table} in chunks: it has no primary key"))
+            .with_advice("give it one; a root of an index must have it"));
     }
     primary_key.sort();
-    Ok(Shape {
-        primary_key: primary_key.into_iter().map(|(_, column)| column).collect(),
-        expressions,
-    })
+    Ok(Shape { primary_key: primary_key.into_iter().map(|(_, column)| column).collect(), expressions })
 }
 
 /// About how many rows a table has, its partitions together.
@@ -221,23 +197,13 @@ pub(super) async fn estimate(pool: &Arc<Pool>, table: &TableName) -> Result<Opti
                cross join lateral (select t.relid::oid as oid from pg_partition_tree(w.oid) t where t.isleaf \
                  union select w.oid where not exists (select from pg_partition_tree(w.oid))) l \
                join pg_class c on c.oid = l.oid";
-    let row = client
-        .query_one(sql, &[&table.schema, &table.name])
-        .await
-        .map_err(|error| failed(&tried, error))?;
+    let row = client.query_one(sql, &[&table.schema, &table.name]).await.map_err(|error| failed(&tried, error))?;
     let estimate = match (row.get::<_, Option<f64>>(0), row.get::<_, Option<f64>>(1)) {
         // Below 0 means never analyzed, and 0 may be a memory of an empty table.
         (Some(sum), Some(least)) if least > 0.0 => Some(sum as u64),
         (Some(_), _) => {
-            let sql = format!(
-                "select count(*) from (select from {} limit {}) t",
-                quote::table(table),
-                COUNTED_MAX + 1
-            );
-            let row = client
-                .query_one(&sql, &[])
-                .await
-                .map_err(|error| failed(&tried, error))?;
+            let sql = format!("select count(*) from (select from {} limit {}) t", quote::table(table), COUNTED_MAX + 1);
+            let row = client.query_one(&sql, &[]).await.map_err(|error| failed(&tried, error))?;
             let counted: i64 = row.get(0);
             u64::try_from(counted).ok().filter(|_| counted <= COUNTED_MAX)
         }

@@ -43,11 +43,7 @@ impl Connection {
         timeout: Duration,
     ) -> Result<Self, Failure> {
         let mut config = settings.config.clone();
-        let ours = session
-            .into_iter()
-            .map(|(name, value)| quote::setting(name, &value))
-            .collect::<Vec<_>>()
-            .join(" ");
+        let ours = session.into_iter().map(|(name, value)| quote::setting(name, &value)).collect::<Vec<_>>().join(" ");
         // The operator's options come first: where both set something, the last one counts.
         config.options(match settings.config.get_options() {
             Some(theirs) => format!("{theirs} {ours}"),
@@ -71,16 +67,10 @@ impl Connection {
                 }
             }
         };
-        let (client, driver) = tokio::time::timeout(timeout, connecting).await.unwrap_or_else(|_| {
-            Err(Failure::transient(format!(
-                "failed to connect to {settings} in {timeout:?}"
-            )))
-        })?;
-        Ok(Self {
-            client,
-            settings: settings.clone(),
-            _driver: driver,
-        })
+        let (client, driver) = tokio::time::timeout(timeout, connecting)
+            .await
+            .unwrap_or_else(|_| Err(Failure::transient(format!("failed to connect to {settings} in {timeout:?}"))))?;
+        Ok(Self { client, settings: settings.clone(), _driver: driver })
     }
 
     /// Ends the connection and what it is doing: closes the socket and asks the server to cancel.

@@ -28,14 +28,8 @@ pub(super) fn timestamp(micros: i64, zone: bool, text: &mut Vec<u8>) {
     let micros = micros.rem_euclid(DAY_MICROS);
     let seconds = micros / 1_000_000;
     // Writing to a Vec cannot fail.
-    let _ = write!(
-        text,
-        "T{:02}:{:02}:{:02}.{:06}",
-        seconds / 3_600,
-        seconds / 60 % 60,
-        seconds % 60,
-        micros % 1_000_000
-    );
+    let _ =
+        write!(text, "T{:02}:{:02}:{:02}.{:06}", seconds / 3_600, seconds / 60 % 60, seconds % 60, micros % 1_000_000);
     if zone {
         text.push(b'Z');
     }

@@ -33,10 +33,7 @@ pub(super) fn class_of(state: &SqlState) -> FailureClass {
 pub(super) fn failed(tried: impl AsRef<str>, error: Error) -> Failure {
     let tried = tried.as_ref();
     match error.as_db_error() {
-        Some(database) => Failure::new(
-            class_of(database.code()),
-            format!("failed to {tried}: {}", said(database)),
-        ),
+        Some(database) => Failure::new(class_of(database.code()), format!("failed to {tried}: {}", said(database))),
         None => Failure::transient(format!("failed to {tried}: {}", without_code(&error))).with_source_of(error),
     }
 }
@@ -73,10 +70,7 @@ pub(super) fn replication_failed(tried: &str, error: PgWireError) -> Failure {
         PgWireError::Server(text) => {
             // Its text ends in "(SQLSTATE 55006)".
             let state = text.rsplit_once("SQLSTATE ").and_then(|(_, rest)| rest.get(..5));
-            Failure::new(
-                state.map_or(FailureClass::Transient, |code| class_of(&SqlState::from_code(code))),
-                message,
-            )
+            Failure::new(state.map_or(FailureClass::Transient, |code| class_of(&SqlState::from_code(code))), message)
         }
         _ => Failure::transient(message),
     }
@@ -84,9 +78,7 @@ pub(super) fn replication_failed(tried: &str, error: PgWireError) -> Failure {
 
 fn without_code(error: &Error) -> String {
     // The driver wraps what happened on the socket in a sentence of its own.
-    error
-        .source()
-        .map_or_else(|| error.to_string(), |_| "the connection failed".to_owned())
+    error.source().map_or_else(|| error.to_string(), |_| "the connection failed".to_owned())
 }
 
 trait WithSourceOf {

@@ -83,12 +83,8 @@ impl Fence {
             }
             let now = Instant::now();
             let (poll_min, poll_max) = (self.poll_min, self.poll_max);
-            let waiting = self.waiting.get_or_insert(Waiting {
-                since: now,
-                reported: now,
-                pause: poll_min,
-                look_at: now,
-            });
+            let waiting =
+                self.waiting.get_or_insert(Waiting { since: now, reported: now, pause: poll_min, look_at: now });
             waiting.look_at = now + waiting.pause;
             waiting.pause = (waiting.pause * 2).min(poll_max);
             if waiting.reported.elapsed() >= REPORT_EVERY {
@@ -112,21 +108,15 @@ impl Fence {
 
     async fn look(&mut self) -> Result<(), Failure> {
         let tried = "ask which transactions are visible";
-        let row = self
-            .connection
-            .client
-            .query_one(&self.look, &[])
-            .await
-            .map_err(|error| failed(tried, error))?;
+        let row = self.connection.client.query_one(&self.look, &[]).await.map_err(|error| failed(tried, error))?;
         let not_understood = |error: Box<dyn std::error::Error + Send + Sync>| {
             Failure::transient(format!("failed to {tried}: the answer was not understood")).with_source(error)
         };
         let snapshot = row.get::<_, &str>(0).parse().map_err(|e| not_understood(Box::new(e)))?;
         let replayed = match row.get::<_, Option<&str>>(1) {
-            Some(text) => Some(
-                text.parse()
-                    .map_err(|e: crate::model::ParsePositionError| not_understood(Box::new(e)))?,
-            ),
+            Some(text) => {
+                Some(text.parse().map_err(|e: crate::model::ParsePositionError| not_understood(Box::new(e)))?)
+            }
             None => None,
         };
         self.seen = Some(Seen { snapshot, replayed });

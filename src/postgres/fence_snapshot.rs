@@ -47,11 +47,8 @@ impl FromStr for FenceSnapshot {
         let mut parts = text.splitn(3, ':');
         let mut part = || parts.next().ok_or(ParseSnapshotError);
         let (xmin, xmax) = (number(part()?)?, number(part()?)?);
-        let mut running = part()?
-            .split(',')
-            .filter(|xid| !xid.is_empty())
-            .map(number)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut running =
+            part()?.split(',').filter(|xid| !xid.is_empty()).map(number).collect::<Result<Vec<_>, _>>()?;
         running.sort_unstable();
         Ok(Self { xmin, xmax, running })
     }

@@ -77,23 +77,13 @@ pub(super) async fn rows(
     plan: &Plan,
     meter: &Meter,
 ) -> Result<Rows, RunError> {
-    let stream = client
-        .query_raw(statement, params)
-        .await
-        .map_err(|error| RunError::Database(place, error))?;
+    let stream = client.query_raw(statement, params).await.map_err(|error| RunError::Database(place, error))?;
     let mut stream = pin!(stream);
-    let mut columns: Vec<ColumnBuilder> = plan
-        .columns
-        .iter()
-        .map(|column| ColumnBuilder::new(column.name.as_str(), column.decode.kind()))
-        .collect();
+    let mut columns: Vec<ColumnBuilder> =
+        plan.columns.iter().map(|column| ColumnBuilder::new(column.name.as_str(), column.decode.kind())).collect();
     let mut count = 0;
     let mut scratch = Vec::new();
-    while let Some(row) = stream
-        .try_next()
-        .await
-        .map_err(|error| RunError::Database(place, error))?
-    {
+    while let Some(row) = stream.try_next().await.map_err(|error| RunError::Database(place, error))? {
         meter.count(row.raw_size_bytes())?;
         count += 1;
         for (at, (column, planned)) in columns.iter_mut().zip(&plan.columns).enumerate() {

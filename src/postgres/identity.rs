@@ -14,10 +14,7 @@ use crate::model::{Columns, TableName};
 pub(super) fn problems(captured: &CapturedTable, facts: Option<&TableFacts>) -> Vec<Problem> {
     let subject = format!("table {}", captured.table);
     let Some(facts) = facts else {
-        return vec![Problem::new(
-            subject,
-            "there is no such table, or the capture role may not see it",
-        )];
+        return vec![Problem::new(subject, "there is no such table, or the capture role may not see it")];
     };
     if let Some(found) = unfit(facts.kind, facts.persistence) {
         return vec![Problem::new(subject, found)];
@@ -31,11 +28,8 @@ pub(super) fn problems(captured: &CapturedTable, facts: Option<&TableFacts>) -> 
         match facts.columns.iter().find(|column| column.name == *name) {
             None => problems.push(Problem::new(&subject, format!("it has no column {name}"))),
             Some(column) if column.generated => problems.push(
-                Problem::new(
-                    &subject,
-                    format!("column {name} is generated, and its values are never sent"),
-                )
-                .with_remedy(format!("-- declare the columns that {name} is computed from instead")),
+                Problem::new(&subject, format!("column {name} is generated, and its values are never sent"))
+                    .with_remedy(format!("-- declare the columns that {name} is computed from instead")),
             ),
             Some(_) => {}
         }
@@ -86,12 +80,7 @@ fn leaf_problem(captured: &CapturedTable, facts: &TableFacts, leaf: &LeafFacts) 
         Identity::Columns(columns) => columns.as_slice(),
         Identity::None => &[],
     };
-    let missing: Vec<&str> = captured
-        .keys
-        .iter()
-        .filter(|key| !known.contains(key))
-        .map(String::as_str)
-        .collect();
+    let missing: Vec<&str> = captured.keys.iter().filter(|key| !known.contains(key)).map(String::as_str).collect();
     let found = match (&leaf.identity, missing.is_empty()) {
         (Identity::None, _) => {
             "it has no replica identity: publishing it would make its updates and deletes fail".to_owned()
@@ -121,12 +110,7 @@ fn index_remedy(captured: &CapturedTable, facts: &TableFacts, leaf: &LeafFacts) 
             columns.push(key);
         }
     }
-    let not_null = |name: &&str| {
-        facts
-            .columns
-            .iter()
-            .any(|column| column.name == **name && column.not_null)
-    };
+    let not_null = |name: &&str| facts.columns.iter().any(|column| column.name == **name && column.not_null);
     if !columns.iter().all(not_null) {
         return None;
     }
@@ -153,11 +137,7 @@ mod tests {
     }
 
     fn column(name: &str, not_null: bool) -> ColumnFacts {
-        ColumnFacts {
-            name: name.to_owned(),
-            not_null,
-            generated: false,
-        }
+        ColumnFacts { name: name.to_owned(), not_null, generated: false }
     }
 
     fn facts(identity: Identity) -> TableFacts {
@@ -200,10 +180,7 @@ mod tests {
              \"Orders_docmill\" on \"public\".\"Orders\" (\"id\", \"user_id\"); alter table \"public\".\"Orders\" replica \
              identity using index \"Orders_docmill\";"
         );
-        assert_eq!(
-            remedy(&["note"]),
-            "alter table \"public\".\"Orders\" replica identity full;"
-        );
+        assert_eq!(remedy(&["note"]), "alter table \"public\".\"Orders\" replica identity full;");
     }
 
     #[test]
@@ -225,11 +202,7 @@ mod tests {
         for (kind, persistence) in [('v', 'p'), ('m', 'p'), ('f', 'p'), ('r', 'u'), ('r', 't'), ('S', 'p')] {
             let mut facts = facts(Identity::Full);
             (facts.kind, facts.persistence) = (kind, persistence);
-            assert_eq!(
-                problems(&captured(&["id"]), Some(&facts)).len(),
-                1,
-                "{kind}{persistence}"
-            );
+            assert_eq!(problems(&captured(&["id"]), Some(&facts)).len(), 1, "{kind}{persistence}");
         }
     }
 }

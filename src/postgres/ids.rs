@@ -49,17 +49,9 @@ impl Ids {
                 statements.push(statement.map_err(|error| RunError::Database(place, error))?);
             }
             let client = connection.client();
-            try_join_all(
-                calls
-                    .iter()
-                    .zip(&statements)
-                    .enumerate()
-                    .map(|(place, (call, statement))| async move {
-                        read(client, statement, &call.params)
-                            .await
-                            .map_err(|error| RunError::Database(place, error))
-                    }),
-            )
+            try_join_all(calls.iter().zip(&statements).enumerate().map(|(place, (call, statement))| async move {
+                read(client, statement, &call.params).await.map_err(|error| RunError::Database(place, error))
+            }))
             .await
         };
         let answers = match fetch::in_time(options, reading).await {
@@ -95,14 +87,8 @@ impl Ids {
                 .await
                 .map_err(|error| RunError::Database(0, error))?;
             let sql = format!("declare docmill_ids no scroll cursor with hold for {text}");
-            let statement = client
-                .prepare(&sql)
-                .await
-                .map_err(|error| RunError::Database(0, error))?;
-            client
-                .execute_raw(&statement, &call.params)
-                .await
-                .map_err(|error| RunError::Database(0, error))
+            let statement = client.prepare(&sql).await.map_err(|error| RunError::Database(0, error))?;
+            client.execute_raw(&statement, &call.params).await.map_err(|error| RunError::Database(0, error))
         };
         match declaring.await {
             Ok(_) => {
@@ -124,11 +110,7 @@ impl Ids {
         let fetching = async {
             let client = lease.work()?.client();
             let rows = client.query(&sql, &[]).await.map_err(RunError::Begin)?;
-            Ok::<_, RunError>(
-                rows.iter()
-                    .filter_map(|row| row.get::<_, Option<String>>(0))
-                    .collect::<Vec<_>>(),
-            )
+            Ok::<_, RunError>(rows.iter().filter_map(|row| row.get::<_, Option<String>>(0)).collect::<Vec<_>>())
         };
         let fetched = fetch::in_time(&self.queries.pool.source().options, fetching).await;
         match fetched {

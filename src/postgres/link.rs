@@ -55,10 +55,7 @@ impl Link {
             opened = capture.epoch() + 1;
             *capture = Capture::Open { epoch: opened, server };
         });
-        LinkGuard {
-            link: self.clone(),
-            epoch: opened,
-        }
+        LinkGuard { link: self.clone(), epoch: opened }
     }
 
     /// The epoch in which a read may begin now and the server it must go to; `None` before the first stream. Waits while
@@ -104,16 +101,13 @@ mod tests {
     use super::*;
 
     fn server() -> ServerIdentity {
-        ServerIdentity {
-            system_identifier: "7".to_owned(),
-            timeline: 1,
-        }
+        ServerIdentity { system_identifier: "7".to_owned(), timeline: 1 }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn no_read_begins_while_capture_is_lost() {
         let link = Link::new();
-        let wait = Duration::from_secs(1);
+        let wait = Duration::from_millis(50);
         assert_eq!(link.ready(wait).await.expect("not opened yet").0, 0);
         let first = link.open(server());
         assert_eq!(link.ready(wait).await.expect("open").0, 1);

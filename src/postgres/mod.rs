@@ -75,10 +75,7 @@ impl Postgres {
     /// `Fatal` when a connection string is not understood, or outside of a tokio runtime.
     pub fn new(options: PostgresOptions) -> Result<Arc<Self>, Failure> {
         let source = Arc::new(Source::new(options)?);
-        let reader = Arc::new(Reader {
-            pool: Pool::new(Arc::clone(&source)),
-            chunks: Chunks::default(),
-        });
+        let reader = Arc::new(Reader { pool: Pool::new(Arc::clone(&source)), chunks: Chunks::default() });
         Ok(Arc::new(Self { source, reader }))
     }
 }

@@ -25,11 +25,7 @@ pub(super) async fn open(source: &Source, tables: &[CapturedTable]) -> Result<St
     let control = source.connect_control().await?;
     let reader = source.connect_reader().await?;
     let facts = server::facts(&control.client).await?;
-    refuse(
-        FailureClass::Fatal,
-        "capture changes from this server",
-        &facts.problems(),
-    )?;
+    refuse(FailureClass::Fatal, "capture changes from this server", &facts.problems())?;
     let catalog = look_at_tables(&control, &reader, tables).await?;
 
     let published = publication::facts(&control.client, &options.publication).await?;
@@ -67,24 +63,14 @@ pub(super) async fn open(source: &Source, tables: &[CapturedTable]) -> Result<St
             .await
             .map_err(|error| replication_failed("connect for replication", error))?;
         let start = format!("start replication of slot {}", options.slot);
-        replication
-            .start()
-            .await
-            .map_err(|error| replication_failed(&start, error))?;
-        replication
-            .wait_started()
-            .await
-            .map_err(|error| replication_failed(&start, error))?;
+        replication.start().await.map_err(|error| replication_failed(&start, error))?;
+        replication.wait_started().await.map_err(|error| replication_failed(&start, error))?;
         Ok::<_, Failure>(system)
     };
-    let system = tokio::time::timeout(options.connect_timeout, starting)
-        .await
-        .unwrap_or_else(|_| {
-            let limit = options.connect_timeout;
-            Err(Failure::transient(format!(
-                "failed to start replication within {limit:?}"
-            )))
-        })?;
+    let system = tokio::time::timeout(options.connect_timeout, starting).await.unwrap_or_else(|_| {
+        let limit = options.connect_timeout;
+        Err(Failure::transient(format!("failed to start replication within {limit:?}")))
+    })?;
 
     // Always, not only when something was made just now: whoever ran the ALTER PUBLICATION, or crashed after it, did not
     // wait for us.
@@ -92,9 +78,7 @@ pub(super) async fn open(source: &Source, tables: &[CapturedTable]) -> Result<St
 
     let server = server::identity(&control.client).await?;
     if server.system_identifier != system.system_id {
-        return Err(Failure::transient(
-            "failed to open the stream: two connections to the source reached two servers",
-        ));
+        return Err(Failure::transient("failed to open the stream: two connections to the source reached two servers"));
     }
     let start = StreamStart {
         identity: SourceIdentity {
@@ -116,10 +100,7 @@ pub(super) async fn open(source: &Source, tables: &[CapturedTable]) -> Result<St
     }
     let mut fence = Fence::new(reader, options).await?;
     fence.replayed(start.flushed).await?;
-    let known = tables
-        .iter()
-        .zip(&catalog)
-        .filter_map(|(table, facts)| Some((table, facts.as_ref()?)));
+    let known = tables.iter().zip(&catalog).filter_map(|(table, facts)| Some((table, facts.as_ref()?)));
     Ok(Stream {
         start,
         replication,
@@ -143,11 +124,8 @@ async fn look_at_tables(
     tables: &[CapturedTable],
 ) -> Result<Vec<Option<TableFacts>>, Failure> {
     let catalog = catalog::tables(&control.client, tables).await?;
-    let mut problems: Vec<Problem> = tables
-        .iter()
-        .zip(&catalog)
-        .flat_map(|(table, facts)| identity::problems(table, facts.as_ref()))
-        .collect();
+    let mut problems: Vec<Problem> =
+        tables.iter().zip(&catalog).flat_map(|(table, facts)| identity::problems(table, facts.as_ref())).collect();
     problems.extend(privileges::problems(&reader.client, tables, &catalog).await?);
     refuse(FailureClass::Fatal, "capture the declared tables", &problems)?;
     Ok(catalog)
@@ -159,11 +137,7 @@ async fn positions(control: &Connection, options: &super::PostgresOptions) -> Re
                  pg_snapshot_xmax(pg_current_snapshot())::text \
                from pg_replication_slots s where s.slot_name = $1";
     let tried = "ask where the slot and the log stand";
-    let row = control
-        .client
-        .query_one(sql, &[&options.slot])
-        .await
-        .map_err(|error| failed(tried, error))?;
+    let row = control.client.query_one(sql, &[&options.slot]).await.map_err(|error| failed(tried, error))?;
     let text = |column: usize| row.get::<_, Option<&str>>(column).unwrap_or_default();
     let position = |column: usize| {
         text(column)
@@ -204,13 +178,7 @@ fn replication_config(source: &Source) -> ReplicationConfig {
     .with_wakeup_interval(options.status_interval)
     .with_buffer_size(options.stream_buffer_events)
     .with_max_message_size(options.stream_message_bytes_max)
-    .with_options(
-        FORMS
-            .iter()
-            .map(|(name, value)| quote::setting(name, value))
-            .collect::<Vec<_>>()
-            .join(" "),
-    );
+    .with_options(FORMS.iter().map(|(name, value)| quote::setting(name, value)).collect::<Vec<_>>().join(" "));
     config.application_name = Some(APPLICATION_NAME.to_owned());
     if !config.is_unix_socket() {
         config.tls = settings.tls.for_replication();

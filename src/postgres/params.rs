@@ -103,12 +103,7 @@ fn push_array(json: &str, elements_are_json: bool, literal: &mut String, depth: 
         match element.as_bytes().first()? {
             b'n' => literal.push_str("NULL"),
             _ if elements_are_json => push_quoted(element, literal),
-            b'"' => push_quoted(
-                &serde_json::from_str::<String>(element)
-                    .ok()
-                    .filter(|s| !s.contains('\0'))?,
-                literal,
-            ),
+            b'"' => push_quoted(&serde_json::from_str::<String>(element).ok().filter(|s| !s.contains('\0'))?, literal),
             b'[' => push_array(element, false, literal, depth + 1)?,
             b'{' => return None,
             // A number or a truth value: all its digits, as they are.
@@ -143,17 +138,9 @@ mod tests {
         for (json, of, expected) in [
             ("[]", Type::INT8_ARRAY, "{}"),
             ("[1, -2 ,null]", Type::INT8_ARRAY, "{1,-2,NULL}"),
-            (
-                "[12345678901234567890.5]",
-                Type::NUMERIC_ARRAY,
-                "{12345678901234567890.5}",
-            ),
+            ("[12345678901234567890.5]", Type::NUMERIC_ARRAY, "{12345678901234567890.5}"),
             ("[true,false]", Type::BOOL_ARRAY, "{true,false}"),
-            (
-                r#"["a","b\"\\c","NULL",null,""]"#,
-                Type::TEXT_ARRAY,
-                r#"{"a","b\"\\c","NULL",NULL,""}"#,
-            ),
+            (r#"["a","b\"\\c","NULL",null,""]"#, Type::TEXT_ARRAY, r#"{"a","b\"\\c","NULL",NULL,""}"#),
             ("[[1,2],[3,4]]", Type::INT4_ARRAY, "{{1,2},{3,4}}"),
             (r#"[{"a":1},"x"]"#, Type::JSONB_ARRAY, r#"{"{\"a\":1}","\"x\""}"#),
         ] {
@@ -163,15 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_no_json_array_is_refused_without_quoting_it() {
-        for json in [
-            "{1,2}",
-            "1",
-            "",
-            "[1",
-            r#"[{"secret":1}]"#,
-            r#"["secret\u0000"]"#,
-            "[[[[[[[1]]]]]]]",
-        ] {
+        for json in ["{1,2}", "1", "", "[1", r#"[{"secret":1}]"#, r#"["secret\u0000"]"#, "[[[[[[[1]]]]]]]"] {
             let error = Param::new(Some(json), &Type::INT8_ARRAY).expect_err(json);
             assert!(!error.contains("secret"), "{error}");
         }

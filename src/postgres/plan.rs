@@ -57,16 +57,11 @@ pub(super) async fn plan(client: &Client, text: &str) -> Result<Plan, PlanError>
     let bare = client.prepare(text).await.map_err(|error| refusal(error, text))?;
     let columns = bare.columns();
     if columns.is_empty() {
-        return Err(PlanError::Refused(
-            "it yields no columns; only a select can be declared".to_owned(),
-        ));
+        return Err(PlanError::Refused("it yields no columns; only a select can be declared".to_owned()));
     }
     for (place, column) in columns.iter().enumerate() {
         if columns[..place].iter().any(|before| before.name() == column.name()) {
-            return Err(PlanError::Refused(format!(
-                "it yields two columns named {}",
-                column.name()
-            )));
+            return Err(PlanError::Refused(format!("it yields two columns named {}", column.name())));
         }
     }
     let names: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
@@ -88,10 +83,7 @@ pub(super) async fn plan(client: &Client, text: &str) -> Result<Plan, PlanError>
             _ => (format!("q.{}::text", names[place]), Decode::Text),
         };
         expressions.push(expression);
-        planned.push(PlanColumn {
-            name: column.name().to_owned(),
-            decode,
-        });
+        planned.push(PlanColumn { name: column.name().to_owned(), decode });
     }
     let plan = Plan {
         wrapped: format!("select {} from {from}", expressions.join(", ")),
@@ -100,26 +92,17 @@ pub(super) async fn plan(client: &Client, text: &str) -> Result<Plan, PlanError>
         params: bare.params().to_vec(),
     };
     // What is more than a query, or changes something, does not parse in there.
-    let wrapped = client
-        .prepare(&plan.wrapped)
-        .await
-        .map_err(|error| refusal(error, text))?;
+    let wrapped = client.prepare(&plan.wrapped).await.map_err(|error| refusal(error, text))?;
     match plan.fits(&wrapped) {
         true => Ok(plan),
-        false => Err(PlanError::Refused(
-            "it means something else inside a sub-select than by itself".to_owned(),
-        )),
+        false => Err(PlanError::Refused("it means something else inside a sub-select than by itself".to_owned())),
     }
 }
 
 /// The declared types of the columns, domains included; empty where they cannot be asked. Nothing of the statement is run:
 /// the planner sees that no row of it is joined.
 async fn declared_types(client: &Client, names: &[String], from: &str, params: usize) -> Result<Vec<u32>, PlanError> {
-    let types = names
-        .iter()
-        .map(|name| format!("pg_typeof(q.{name})::oid"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let types = names.iter().map(|name| format!("pg_typeof(q.{name})::oid")).collect::<Vec<_>>().join(", ");
     let sql = format!("select {types} from (select 1) as one left join {from} on false");
     let nulls = (0..params).map(|_| super::params::Param::null()).collect::<Vec<_>>();
     let answer = async {
@@ -130,11 +113,7 @@ async fn declared_types(client: &Client, names: &[String], from: &str, params: u
     match answer.await {
         Ok(rows) => Ok(rows
             .first()
-            .map(|row| {
-                (0..names.len())
-                    .filter_map(|place| row.try_get::<_, u32>(place).ok())
-                    .collect()
-            })
+            .map(|row| (0..names.len()).filter_map(|place| row.try_get::<_, u32>(place).ok()).collect())
             .filter(|types: &Vec<u32>| types.len() == names.len())
             .unwrap_or_default()),
         Err(error) if error.as_db_error().is_some() => Ok(Vec::new()),

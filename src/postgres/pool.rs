@@ -71,12 +71,7 @@ impl ReadConnection {
 impl Pool {
     pub fn new(source: Arc<Source>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(source.options.read_connections_max.max(1)));
-        let pool = Arc::new(Self {
-            source,
-            permits,
-            idle: Mutex::new(Vec::new()),
-            sweeper: Mutex::new(None),
-        });
+        let pool = Arc::new(Self { source, permits, idle: Mutex::new(Vec::new()), sweeper: Mutex::new(None) });
         let sweeping = sweep(Arc::downgrade(&pool), pool.source.options.read_connection_idle_max);
         let sweeper = AbortOnDropHandle::new(pool.source.runtime.spawn(sweeping));
         *pool.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeper);
@@ -121,11 +116,7 @@ impl Pool {
                 )));
             }
         }
-        Ok(lease(ReadConnection {
-            connection,
-            epoch,
-            statements: HashMap::new(),
-        }))
+        Ok(lease(ReadConnection { connection, epoch, statements: HashMap::new() }))
     }
 
     fn take_idle(&self, epoch: u64) -> Option<ReadConnection> {
@@ -175,9 +166,7 @@ impl Lease {
     /// The connection, for statements: until [`rest`](Self::rest), dropping the lease closes it.
     pub fn work(&mut self) -> Result<&mut ReadConnection, Failure> {
         self.state = State::Busy;
-        self.connection
-            .as_mut()
-            .ok_or_else(|| Failure::transient("failed to use a read connection: it is closed"))
+        self.connection.as_mut().ok_or_else(|| Failure::transient("failed to use a read connection: it is closed"))
     }
 
     /// Everything that was begun has ended well, and nothing is left open.

@@ -45,11 +45,8 @@ pub(super) async fn problems(
         let of_table: Vec<usize> = (0..rows.len()).filter(|row| places[*row] == place).collect();
         let Some(first) = of_table.first() else { continue };
         let role: String = rows[*first].get(0);
-        let denied: Vec<&str> = of_table
-            .iter()
-            .filter(|row| !rows[**row].get::<_, bool>(1))
-            .map(|row| columns[*row])
-            .collect();
+        let denied: Vec<&str> =
+            of_table.iter().filter(|row| !rows[**row].get::<_, bool>(1)).map(|row| columns[*row]).collect();
         let subject = format!("table {}", captured.table);
         if !denied.is_empty() {
             let found = format!("role {role}, which reads rows, may not select {}", denied.join(", "));

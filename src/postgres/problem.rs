@@ -16,11 +16,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub fn new(subject: impl Into<String>, found: impl Into<String>) -> Self {
-        Self {
-            subject: subject.into(),
-            found: found.into(),
-            remedy: None,
-        }
+        Self { subject: subject.into(), found: found.into(), remedy: None }
     }
 
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
@@ -43,15 +39,9 @@ pub(super) fn refuse(class: FailureClass, tried: &str, problems: &[Problem]) -> 
     if problems.is_empty() {
         return Ok(());
     }
-    let found = problems
-        .iter()
-        .map(|problem| format!("{}: {}", problem.subject, problem.found))
-        .collect::<Vec<_>>()
-        .join("; ");
-    let mut remedies: Vec<&str> = problems
-        .iter()
-        .filter_map(|problem| problem.remedy.as_deref())
-        .collect();
+    let found =
+        problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.found)).collect::<Vec<_>>().join("; ");
+    let mut remedies: Vec<&str> = problems.iter().filter_map(|problem| problem.remedy.as_deref()).collect();
     remedies.dedup();
     let failure = Failure::new(class, format!("failed to {tried}: {found}"));
     Err(match remedies.is_empty() {

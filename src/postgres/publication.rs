@@ -45,9 +45,7 @@ pub(super) async fn facts(client: &Client, name: &str) -> Result<Option<Publicat
     )
     .map_err(|error| failed(tried, error))?;
     let names = |rows: Vec<tokio_postgres::Row>| -> HashSet<TableName> {
-        rows.iter()
-            .map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)))
-            .collect()
+        rows.iter().map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect()
     };
     Ok(publication.map(|row| PublicationFacts {
         all_tables: row.get(0),
@@ -70,38 +68,25 @@ pub(super) fn problems(
     let mut problems = Vec::new();
     if facts.operations.contains(&false) {
         problems.push(
-            Problem::new(
-                &subject,
-                "it publishes fewer operations than insert, update, delete, truncate",
-            )
-            .with_remedy(format!(
-                "alter publication {quoted} set (publish = 'insert, update, delete, truncate');"
-            )),
+            Problem::new(&subject, "it publishes fewer operations than insert, update, delete, truncate")
+                .with_remedy(format!("alter publication {quoted} set (publish = 'insert, update, delete, truncate');")),
         );
     }
     for (captured, table) in tables.iter().zip(catalog) {
         if facts.filtered.contains(&captured.table) {
             let sql = quote::table(&captured.table);
             problems.push(
-                Problem::new(
-                    &subject,
-                    format!("it has a row filter or a column list for table {}", captured.table),
-                )
-                .with_remedy(format!(
-                    "use a publication of docmill's own, or: alter publication {quoted} drop table {sql};"
-                )),
+                Problem::new(&subject, format!("it has a row filter or a column list for table {}", captured.table))
+                    .with_remedy(format!(
+                        "use a publication of docmill's own, or: alter publication {quoted} drop table {sql};"
+                    )),
             );
         }
         let Some(table) = table else { continue };
         if table.kind == 'p' && !facts.via_root {
             problems.push(
-                Problem::new(
-                    &subject,
-                    format!("it publishes table {} by its partitions", captured.table),
-                )
-                .with_remedy(format!(
-                    "alter publication {quoted} set (publish_via_partition_root = true);"
-                )),
+                Problem::new(&subject, format!("it publishes table {} by its partitions", captured.table))
+                    .with_remedy(format!("alter publication {quoted} set (publish_via_partition_root = true);")),
             );
         }
         if let Some(root) = &table.root
@@ -129,16 +114,8 @@ pub(super) fn missing<'a>(facts: &PublicationFacts, tables: &'a [CapturedTable])
 
 /// The statement that makes it.
 pub(super) fn create_statement(name: &str, tables: &[&TableName]) -> String {
-    let list = tables
-        .iter()
-        .map(|table| quote::table(table))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let list = if list.is_empty() {
-        String::new()
-    } else {
-        format!(" for table {list}")
-    };
+    let list = tables.iter().map(|table| quote::table(table)).collect::<Vec<_>>().join(", ");
+    let list = if list.is_empty() { String::new() } else { format!(" for table {list}") };
     format!(
         "create publication {}{list} with (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);",
         quote::identifier(name)
@@ -147,11 +124,7 @@ pub(super) fn create_statement(name: &str, tables: &[&TableName]) -> String {
 
 /// The statement that extends it.
 pub(super) fn extend_statement(name: &str, tables: &[&TableName]) -> String {
-    let list = tables
-        .iter()
-        .map(|table| quote::table(table))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let list = tables.iter().map(|table| quote::table(table)).collect::<Vec<_>>().join(", ");
     format!("alter publication {} add table {list};", quote::identifier(name))
 }
 
@@ -184,11 +157,7 @@ pub(super) async fn ensure(
     let lock = match tells_running_decoders(version) || added.is_empty() {
         true => String::new(),
         false => {
-            let list = added
-                .iter()
-                .map(|table| quote::table(table))
-                .collect::<Vec<_>>()
-                .join(", ");
+            let list = added.iter().map(|table| quote::table(table)).collect::<Vec<_>>().join(", ");
             format!("lock table {list} in share row exclusive mode;")
         }
     };
@@ -209,10 +178,7 @@ pub(super) async fn ensure(
 
 fn tells_running_decoders(version: i32) -> bool {
     let (major, minor) = (version / 10_000, version % 10_000);
-    FIXED_MINORS
-        .iter()
-        .find(|(fixed, _)| *fixed == major)
-        .map_or(major >= 18, |(_, since)| minor >= *since)
+    FIXED_MINORS.iter().find(|(fixed, _)| *fixed == major).map_or(major >= 18, |(_, since)| minor >= *since)
 }
 
 #[cfg(test)]

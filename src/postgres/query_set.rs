@@ -46,10 +46,7 @@ impl Declared {
 pub(super) async fn prepare(pool: &Arc<Pool>, declaration: &Declaration) -> Result<Queries, Failure> {
     let (planned, problems) = look(pool, declaration).await?;
     refuse(FailureClass::Fatal, "prepare the declared queries", &problems)?;
-    Ok(Queries {
-        pool: Arc::clone(pool),
-        queries: planned,
-    })
+    Ok(Queries { pool: Arc::clone(pool), queries: planned })
 }
 
 /// The problems that [`prepare`] would refuse.
@@ -68,10 +65,7 @@ async fn look(
     for (name, text) in &declaration.queries {
         match plan::plan(client, text).await {
             Ok(plan) => {
-                let declared = Declared {
-                    text: text.clone(),
-                    plan: Mutex::new(Arc::new(plan)),
-                };
+                let declared = Declared { text: text.clone(), plan: Mutex::new(Arc::new(plan)) };
                 planned.insert(name.clone(), declared);
             }
             Err(PlanError::Refused(why)) => problems.push(Problem::new(format!("query {name}"), why)),
@@ -115,9 +109,7 @@ impl Queries {
     fn call<'a>(&self, query: &'a Query) -> Result<Call<'a>, Failure> {
         let name = query.name.as_str();
         let Some(declared) = self.queries.get(name) else {
-            return Err(Failure::deterministic(format!(
-                "failed to run query {name}: it is not declared"
-            )));
+            return Err(Failure::deterministic(format!("failed to run query {name}: it is not declared")));
         };
         let plan = declared.plan();
         if plan.params.len() != query.params.len() {
@@ -130,17 +122,10 @@ impl Queries {
         let params = query.params.iter().zip(&plan.params).enumerate();
         let params = params.map(|(place, (text, of))| {
             Param::new(text.as_deref(), of).map_err(|why| {
-                Failure::deterministic(format!(
-                    "failed to run query {name}: its parameter ${}: {why}",
-                    place + 1
-                ))
+                Failure::deterministic(format!("failed to run query {name}: its parameter ${}: {why}", place + 1))
             })
         });
-        Ok(Call {
-            name,
-            params: params.collect::<Result<_, _>>()?,
-            plan,
-        })
+        Ok(Call { name, params: params.collect::<Result<_, _>>()?, plan })
     }
 
     /// The statements of these calls, prepared on this connection.
@@ -148,10 +133,8 @@ impl Queries {
         let connection = lease.work()?;
         let mut statements = Vec::with_capacity(calls.len());
         for (place, call) in calls.iter().enumerate() {
-            let statement = connection
-                .prepared(&call.plan.wrapped)
-                .await
-                .map_err(|error| RunError::Database(place, error))?;
+            let statement =
+                connection.prepared(&call.plan.wrapped).await.map_err(|error| RunError::Database(place, error))?;
             if !call.plan.fits(&statement) {
                 return Err(RunError::Stale(place));
             }
@@ -177,15 +160,10 @@ impl Queries {
             }
         };
         // Polled in this order, so sent in this order; the answers come in one round trip.
-        let running = try_join_all(
-            calls
-                .iter()
-                .zip(&statements)
-                .enumerate()
-                .map(|(place, (call, statement))| {
-                    fetch::rows(client, place, statement, &call.params, &call.plan, meter)
-                }),
-        );
+        let running =
+            try_join_all(calls.iter().zip(&statements).enumerate().map(|(place, (call, statement))| {
+                fetch::rows(client, place, statement, &call.params, &call.plan, meter)
+            }));
         let ((), rows) = tokio::try_join!(biased; beginning, running)?;
         lease.rest_in_transaction();
         Ok(rows)
@@ -293,9 +271,7 @@ impl Snapshot for Moment {
     async fn run(&mut self, queries: &[Query]) -> Result<Vec<Rows>, Failure> {
         let calls = self.queries.calls(queries)?;
         let Some(lease) = &mut self.lease else {
-            return Err(Failure::transient(
-                "failed to read: this moment ended with an earlier failure",
-            ));
+            return Err(Failure::transient("failed to read: this moment ended with an earlier failure"));
         };
         let began = Instant::now();
         let running = self.queries.run(lease, &calls, &self.meter, !self.begun);

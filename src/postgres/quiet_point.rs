@@ -23,11 +23,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 pub(super) async fn wait(client: &Client) -> Result<(), Failure> {
     let tried = "wait until all transactions that began before have ended";
     // A transaction of its own, which ends with the statement.
-    let own: String = client
-        .query_one("select pg_current_xact_id()::text", &[])
-        .await
-        .map_err(|error| failed(tried, error))?
-        .get(0);
+    let own: String =
+        client.query_one("select pg_current_xact_id()::text", &[]).await.map_err(|error| failed(tried, error))?.get(0);
     let waiting = async {
         let mut pause = POLL_MIN;
         loop {
@@ -40,9 +37,7 @@ pub(super) async fn wait(client: &Client) -> Result<(), Failure> {
             pause = (pause * 2).min(POLL_MAX);
         }
     };
-    reporting(client, "the quiet point", waiting)
-        .await
-        .map_err(|error| failed(tried, error))
+    reporting(client, "the quiet point", waiting).await.map_err(|error| failed(tried, error))
 }
 
 /// Does `work`, and while it takes long says which transaction is the oldest.

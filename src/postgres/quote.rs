@@ -47,9 +47,6 @@ mod tests {
         assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), "e'a\\\\''b'");
-        assert_eq!(
-            setting("search_path", "\"My \\Schema\""),
-            "-c search_path=\"My\\ \\\\Schema\""
-        );
+        assert_eq!(setting("search_path", "\"My \\Schema\""), "-c search_path=\"My\\ \\\\Schema\"");
     }
 }

@@ -67,11 +67,7 @@ impl Relations {
                 _ => Columns::Any,
             };
         }
-        Self {
-            wanted,
-            described: HashMap::new(),
-            types: HashMap::new(),
-        }
+        Self { wanted, described: HashMap::new(), types: HashMap::new() }
     }
 
     /// The types among its columns that must be looked up before [`describe`](Self::describe).
@@ -129,15 +125,8 @@ impl Relations {
                 places.extend(rest);
             }
         }
-        let form = |oid: u32| {
-            built_in(oid)
-                .or_else(|| self.types.get(&oid).copied())
-                .unwrap_or(Form::Text)
-        };
-        let kept: Vec<(usize, Form)> = places
-            .iter()
-            .map(|at| (*at, form(relation.columns[*at].type_oid)))
-            .collect();
+        let form = |oid: u32| built_in(oid).or_else(|| self.types.get(&oid).copied()).unwrap_or(Form::Text);
+        let kept: Vec<(usize, Form)> = places.iter().map(|at| (*at, form(relation.columns[*at].type_oid))).collect();
         let columns = kept
             .iter()
             .map(|(at, form)| RelationColumn {
@@ -161,9 +150,7 @@ impl Relations {
             return Ok(None);
         };
         let kind = match change {
-            Tuples::Insert(new) => ChangeKind::Insert {
-                new: described.row(new)?,
-            },
+            Tuples::Insert(new) => ChangeKind::Insert { new: described.row(new)? },
             Tuples::Update(old, new) => {
                 let old = old.map(|old| described.old(old)).transpose()?;
                 let mut new = described.row(new)?;
@@ -177,9 +164,7 @@ impl Relations {
                 }
                 ChangeKind::Update { old, new }
             }
-            Tuples::Delete(old) => ChangeKind::Delete {
-                old: described.old(old)?,
-            },
+            Tuples::Delete(old) => ChangeKind::Delete { old: described.old(old)? },
             Tuples::Truncate => ChangeKind::Truncate,
         };
         Ok(Some((Arc::clone(&described.relation), kind)))
@@ -222,20 +207,16 @@ impl Described {
             )));
         }
         let cells: Vec<Cell<'_>> = tuple.cells().collect();
-        let values = self
-            .kept
-            .iter()
-            .enumerate()
-            .map(|(column, (at, form))| match cells[*at] {
-                Cell::Null => Ok(Value::Null),
-                Cell::Unchanged => Ok(Value::Unchanged),
-                Cell::Text(text) => text_value::parse(*form, text).ok_or_else(|| {
-                    Failure::fatal(format!(
-                        "failed to read column {} of table {}: the text sent is not what its type prints",
-                        self.relation.columns[column].name, self.relation.table
-                    ))
-                }),
-            });
+        let values = self.kept.iter().enumerate().map(|(column, (at, form))| match cells[*at] {
+            Cell::Null => Ok(Value::Null),
+            Cell::Unchanged => Ok(Value::Unchanged),
+            Cell::Text(text) => text_value::parse(*form, text).ok_or_else(|| {
+                Failure::fatal(format!(
+                    "failed to read column {} of table {}: the text sent is not what its type prints",
+                    self.relation.columns[column].name, self.relation.table
+                ))
+            }),
+        });
         Ok(Row(values.collect::<Result<_, _>>()?))
     }
 }

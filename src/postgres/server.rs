@@ -54,10 +54,7 @@ pub(super) async fn facts(client: &Client) -> Result<ServerFacts, Failure> {
                    or exists (select from pg_roles r where r.rolname = 'rds_replication' \
                               and pg_has_role(current_user, r.oid, 'member')), \
                  current_user::text, current_database()::text";
-    let row = client
-        .query_one(sql, &[])
-        .await
-        .map_err(|error| failed("ask the server for its settings", error))?;
+    let row = client.query_one(sql, &[]).await.map_err(|error| failed("ask the server for its settings", error))?;
     Ok(ServerFacts {
         version: row.get(0),
         wal_level: row.get(1),

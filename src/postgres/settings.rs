@@ -39,11 +39,7 @@ impl Settings {
             return Err(refused("there is none"));
         }
         let url_scheme = ["postgres://", "postgresql://"].iter().any(|s| text.starts_with(s));
-        let (rest, tls_pairs) = if url_scheme {
-            split_url(text)
-        } else {
-            split_pairs(text)?
-        };
+        let (rest, tls_pairs) = if url_scheme { split_url(text) } else { split_pairs(text)? };
         let tls = tls_of(tls_pairs)?;
         let config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             // Its cause names the key that was not understood; neither quotes a value.
@@ -99,16 +95,12 @@ fn split_url(text: &str) -> (String, Pairs) {
     };
     // A plus is a plus here, as in libpq.
     let query = query.replace('+', "%2B");
-    let (tls, rest): (Pairs, Pairs) = form_urlencoded::parse(query.as_bytes())
-        .into_owned()
-        .partition(|(key, _)| is_tls(key));
+    let (tls, rest): (Pairs, Pairs) =
+        form_urlencoded::parse(query.as_bytes()).into_owned().partition(|(key, _)| is_tls(key));
     if rest.is_empty() {
         return (base.to_owned(), tls);
     }
-    let rest = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(&rest)
-        .finish()
-        .replace('+', "%20");
+    let rest = form_urlencoded::Serializer::new(String::new()).extend_pairs(&rest).finish().replace('+', "%20");
     (format!("{base}?{rest}"), tls)
 }
 

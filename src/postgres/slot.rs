@@ -65,12 +65,10 @@ pub(super) fn problems(name: &str, facts: &SlotFacts, database: &str) -> Vec<Pro
         return vec![Problem::new(subject, found).with_remedy(other)];
     }
     if let Some(reason) = &facts.lost {
-        return vec![
-            Problem::new(subject, format!("it has lost changes: {reason}")).with_remedy(format!(
-                "select pg_drop_replication_slot({}); -- a new one is made, and every document assembled again",
-                super::quote::literal(name)
-            )),
-        ];
+        return vec![Problem::new(subject, format!("it has lost changes: {reason}")).with_remedy(format!(
+            "select pg_drop_replication_slot({}); -- a new one is made, and every document assembled again",
+            super::quote::literal(name)
+        ))];
     }
     Vec::new()
 }

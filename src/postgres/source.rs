@@ -33,13 +33,7 @@ impl Source {
             Failure::fatal("failed to set up the source: there is no tokio runtime to drive its connections")
                 .with_source(error)
         })?;
-        Ok(Self {
-            options,
-            capture,
-            reader,
-            link: Link::new(),
-            runtime,
-        })
+        Ok(Self { options, capture, reader, link: Link::new(), runtime })
     }
 
     /// A connection of the capture role, for the catalog and for markers.

@@ -73,11 +73,7 @@ pub(super) struct Heartbeat {
 
 impl Heartbeat {
     pub fn new(every: Duration) -> Self {
-        Self {
-            every,
-            due: Instant::now() + every,
-            beating: None,
-        }
+        Self { every, due: Instant::now() + every, beating: None }
     }
 
     fn put_off(&mut self) {
@@ -100,10 +96,7 @@ impl Heartbeat {
 pub(super) async fn emit(control: &Connection, content: &str) -> Result<(), Failure> {
     control
         .client
-        .execute(
-            "select pg_logical_emit_message(true, $1, $2::text)",
-            &[&MESSAGE_PREFIX, &content],
-        )
+        .execute("select pg_logical_emit_message(true, $1, $2::text)", &[&MESSAGE_PREFIX, &content])
         .await
         .map(drop)
         .map_err(|error| failed("write a marker into the source's log", error))
@@ -152,11 +145,7 @@ impl Stream {
     /// Takes in one message of the worker: what of it goes out is ready then.
     fn take(&mut self, event: ReplicationEvent) -> Result<(), Failure> {
         match event {
-            ReplicationEvent::Begin {
-                final_lsn,
-                xid,
-                commit_time_micros,
-            } => {
+            ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
                 self.inside = Some(Inside {
                     xid,
                     commit: Position::new(final_lsn.as_u64()),
@@ -164,11 +153,7 @@ impl Stream {
                     fenced: false,
                 });
             }
-            ReplicationEvent::Commit {
-                end_lsn,
-                commit_time_micros,
-                ..
-            } => {
+            ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
                 if let Some(heartbeat) = &mut self.heartbeat {
                     heartbeat.put_off();
                 }
@@ -180,22 +165,12 @@ impl Stream {
             }
             // Inside a transaction it says nothing: its commit is still to come.
             ReplicationEvent::KeepAlive { wal_end, .. } if self.inside.is_none() => {
-                self.ready.push_back(CaptureEvent::Idle {
-                    position: Position::new(wal_end.as_u64()),
-                });
+                self.ready.push_back(CaptureEvent::Idle { position: Position::new(wal_end.as_u64()) });
             }
-            ReplicationEvent::Message {
-                transactional: true,
-                prefix,
-                content,
-                ..
-            } if prefix == MESSAGE_PREFIX => {
+            ReplicationEvent::Message { transactional: true, prefix, content, .. } if prefix == MESSAGE_PREFIX => {
                 let token = std::str::from_utf8(&content).ok().and_then(|text| text.parse().ok());
                 if let (Some(token), Some(inside)) = (token, self.inside) {
-                    self.give(CaptureEvent::Marker {
-                        token,
-                        position: inside.commit,
-                    });
+                    self.give(CaptureEvent::Marker { token, position: inside.commit });
                 }
             }
             ReplicationEvent::XLogData { data, .. } => {
@@ -214,10 +189,9 @@ impl Stream {
             Message::Insert(insert) => self.change(insert.relation, Tuples::Insert(&insert.new)),
             Message::Update(update) => self.change(update.relation, Tuples::Update(update.old.as_ref(), &update.new)),
             Message::Delete(delete) => self.change(delete.relation, Tuples::Delete(&delete.old)),
-            Message::Truncate(truncate) => truncate
-                .relations
-                .iter()
-                .try_for_each(|relation| self.change(*relation, Tuples::Truncate)),
+            Message::Truncate(truncate) => {
+                truncate.relations.iter().try_for_each(|relation| self.change(*relation, Tuples::Truncate))
+            }
             _ => {
                 // The rest of them comes as events of their own, or does not matter.
                 if let Message::Relation(relation) = message {
@@ -230,9 +204,7 @@ impl Stream {
 
     fn change(&mut self, relation: u32, tuples: Tuples<'_>) -> Result<(), Failure> {
         let Some(inside) = self.inside else {
-            return Err(Failure::transient(
-                "failed to read the stream: a change came outside of a transaction",
-            ));
+            return Err(Failure::transient("failed to read the stream: a change came outside of a transaction"));
         };
         if let Some((relation, kind)) = self.relations.change(relation, tuples)? {
             self.give(CaptureEvent::Change(Change {

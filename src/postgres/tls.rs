@@ -122,10 +122,8 @@ impl TlsSettings {
             }
         }
         if roots.is_empty() {
-            return Err(
-                Failure::fatal("failed to verify the source's certificate: no trusted certificate was found")
-                    .with_advice("set sslrootcert to a PEM file"),
-            );
+            return Err(Failure::fatal("failed to verify the source's certificate: no trusted certificate was found")
+                .with_advice("set sslrootcert to a PEM file"));
         }
         Ok(roots)
     }
@@ -133,10 +131,7 @@ impl TlsSettings {
 
 fn system_bundle() -> Option<PathBuf> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    named
-        .into_iter()
-        .chain(SYSTEM_BUNDLES.iter().map(PathBuf::from))
-        .find(|path| Path::is_file(path))
+    named.into_iter().chain(SYSTEM_BUNDLES.iter().map(PathBuf::from)).find(|path| Path::is_file(path))
 }
 
 /// Accepts any name (`verify-ca`), and without `chain` any certificate (`prefer`, `require`): that is what those modes

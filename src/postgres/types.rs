@@ -87,10 +87,8 @@ fn element_of(element: &Type) -> Element {
 pub(super) async fn look_up(client: &Client, oids: &[u32]) -> Result<HashMap<u32, Form>, Failure> {
     let sql =
         "select t.oid, t.typtype::text, t.typcategory::text, t.typelem from pg_type t where t.oid = any($1::oid[])";
-    let rows = client
-        .query(sql, &[&oids])
-        .await
-        .map_err(|error| failed("look up the types of the tables' columns", error))?;
+    let rows =
+        client.query(sql, &[&oids]).await.map_err(|error| failed("look up the types of the tables' columns", error))?;
     // A type that was dropped meanwhile prints its values all the same.
     let mut forms: HashMap<u32, Form> = oids.iter().map(|oid| (*oid, Form::Text)).collect();
     for row in rows {

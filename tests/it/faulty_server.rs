@@ -23,10 +23,7 @@ fn bulk(index: &str, items: &[(&str, u64, Option<&str>)]) -> String {
 }
 
 async fn send(url: &str, body: String) -> Result<(u16, String), reqwest::Error> {
-    let request = http_client()
-        .post(format!("{url}/_bulk"))
-        .header("content-type", "application/x-ndjson")
-        .body(body);
+    let request = http_client().post(format!("{url}/_bulk")).header("content-type", "application/x-ndjson").body(body);
     let response = request.timeout(Duration::from_secs(5)).send().await?;
     let status = response.status().as_u16();
     Ok((status, response.text().await?))
@@ -37,14 +34,8 @@ async fn statuses(url: &str, body: String) -> Vec<u64> {
     assert_eq!(status, 200, "{text}");
     let answer: Value = serde_json::from_str(&text).expect("JSON");
     let items = answer["items"].as_array().expect("items").iter();
-    let outcomes = items.map(|item| {
-        item.as_object()
-            .and_then(|item| item.values().next())
-            .expect("one action")
-    });
-    outcomes
-        .map(|outcome| outcome["status"].as_u64().expect("a status"))
-        .collect()
+    let outcomes = items.map(|item| item.as_object().and_then(|item| item.values().next()).expect("one action"));
+    outcomes.map(|outcome| outcome["status"].as_u64().expect("a status")).collect()
 }
 
 #[tokio::test]
@@ -61,11 +52,7 @@ async fn versions_are_kept_as_the_real_one_keeps_them() {
     ];
     for step in steps {
         let body = bulk(&index, step);
-        assert_eq!(
-            statuses(&fake.url, body.clone()).await,
-            statuses(&proxy.url, body).await,
-            "{step:?}"
-        );
+        assert_eq!(statuses(&fake.url, body.clone()).await, statuses(&proxy.url, body).await, "{step:?}");
     }
     assert_eq!(Some(fake.index().documents(&index)), real.documents("things").await);
     assert_eq!(proxy.bulks().len(), steps.len());
@@ -97,11 +84,7 @@ async fn every_fault_is_as_told_and_only_as_often() {
     server.fail(1, Call::is_bulk, Fault::Silence);
     assert!(send(&server.url, one("f")).await.expect_err("silence").is_timeout() && !applied("f"));
 
-    let rejected = Fault::Items {
-        ids: vec!["h".into()],
-        status: 400,
-        kind: "mapper_parsing_exception",
-    };
+    let rejected = Fault::Items { ids: vec!["h".into()], status: 400, kind: "mapper_parsing_exception" };
     server.fail(1, Call::is_bulk, rejected);
     let body = bulk("i", &[("g", 1, Some("x")), ("h", 1, Some("x")), ("i", 1, None)]);
     assert_eq!(statuses(&server.url, body).await, [201, 400, 404]);
@@ -114,14 +97,8 @@ async fn a_held_request_is_done_after_its_client_gave_up() {
     let server = FaultyServer::fake().await;
     server.fail(1, Call::is_bulk, Fault::DoLate(Duration::from_millis(600)));
     let late = send(&server.url, bulk("i", &[("a", 1, Some("late"))]));
-    assert!(
-        tokio::time::timeout(Duration::from_millis(200), late).await.is_err(),
-        "the client gives up"
-    );
-    assert_eq!(
-        statuses(&server.url, bulk("i", &[("a", 0, Some("early"))])).await,
-        [201]
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(200), late).await.is_err(), "the client gives up");
+    assert_eq!(statuses(&server.url, bulk("i", &[("a", 0, Some("early"))])).await, [201]);
     assert_eq!(server.ids_at_once(), [("i".to_owned(), "a".to_owned())]);
     let until = Instant::now() + Duration::from_secs(5);
     while server.index().documents("i")["a"]["name"] != "late" {

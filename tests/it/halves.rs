@@ -118,12 +118,8 @@ async fn a_back_half_that_wakes_when_its_work_went_to_another_changes_nothing() 
     let engine = Running::start(engine);
     await_equal(&database, &search, Duration::from_secs(60)).await;
 
-    let freezing = Arc::new(Freezing {
-        sink,
-        frozen: AtomicBool::new(true),
-        holding: AtomicUsize::new(0),
-        woken: Notify::new(),
-    });
+    let freezing =
+        Arc::new(Freezing { sink, frozen: AtomicBool::new(true), holding: AtomicUsize::new(0), woken: Notify::new() });
     let builder = shop_builder().await;
     let reader = source(&database).reader();
     let second = Arc::new(Back {
@@ -138,9 +134,8 @@ async fn a_back_half_that_wakes_when_its_work_went_to_another_changes_nothing() 
         flushed: Default::default(),
         call_sizes: Default::default(),
     });
-    let workers: Vec<_> = (0..3)
-        .map(|_| tokio::spawn(Arc::clone(&second).work(Arc::clone(&queue) as Arc<dyn WorkQueue>)))
-        .collect();
+    let workers: Vec<_> =
+        (0..3).map(|_| tokio::spawn(Arc::clone(&second).work(Arc::clone(&queue) as Arc<dyn WorkQueue>))).collect();
 
     let client = database.connect().await;
     let mut round = 0;

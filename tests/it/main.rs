@@ -1,6 +1,11 @@
 //! The tests of docmill, by subject; against real servers that they start themselves. `tests/run` runs them with all they need.
 
+mod embedded_postgres;
+mod faulty_server;
+mod guests;
+mod halves;
 mod pgoutput;
 mod shop;
+mod shop_oracle;
 mod support;
 mod tidy;

@@ -92,10 +92,7 @@ fn commit(reader: &mut Reader<'_>) -> Result<Commit, DecodeError> {
 }
 
 fn origin(reader: &mut Reader<'_>) -> Result<Origin, DecodeError> {
-    Ok(Origin {
-        origin_lsn: reader.u64("the origin's LSN")?,
-        name: reader.name("the origin's name")?,
-    })
+    Ok(Origin { origin_lsn: reader.u64("the origin's LSN")?, name: reader.name("the origin's name")? })
 }
 
 fn relation(reader: &mut Reader<'_>) -> Result<Relation, DecodeError> {
@@ -125,13 +122,7 @@ fn relation(reader: &mut Reader<'_>) -> Result<Relation, DecodeError> {
         });
     }
     reader.at_no_column();
-    Ok(Relation {
-        oid,
-        namespace,
-        name,
-        replica_identity,
-        columns,
-    })
+    Ok(Relation { oid, namespace, name, replica_identity, columns })
 }
 
 fn type_name(reader: &mut Reader<'_>) -> Result<Type, DecodeError> {
@@ -146,17 +137,8 @@ fn insert(reader: &mut Reader<'_>) -> Result<Insert, DecodeError> {
     let relation = relation_oid(reader)?;
     let at = reader.offset();
     match reader.u8("the tag of the new tuple")? {
-        b'N' => Ok(Insert {
-            relation,
-            new: TupleData::read(reader)?,
-        }),
-        found => Err(reader.error(
-            at,
-            Problem::Tag {
-                what: "the new tuple: 'N'",
-                found,
-            },
-        )),
+        b'N' => Ok(Insert { relation, new: TupleData::read(reader)? }),
+        found => Err(reader.error(at, Problem::Tag { what: "the new tuple: 'N'", found })),
     }
 }
 
@@ -165,11 +147,7 @@ fn update(reader: &mut Reader<'_>) -> Result<Update, DecodeError> {
     let at = reader.offset();
     let old = match reader.u8("the tag of the old or the new tuple")? {
         b'N' => {
-            return Ok(Update {
-                relation,
-                old: None,
-                new: TupleData::read(reader)?,
-            });
+            return Ok(Update { relation, old: None, new: TupleData::read(reader)? });
         }
         b'K' => OldTuple::Key(TupleData::read(reader)?),
         b'O' => OldTuple::Full(TupleData::read(reader)?),
@@ -180,18 +158,8 @@ fn update(reader: &mut Reader<'_>) -> Result<Update, DecodeError> {
     };
     let at = reader.offset();
     match reader.u8("the tag of the new tuple")? {
-        b'N' => Ok(Update {
-            relation,
-            old: Some(old),
-            new: TupleData::read(reader)?,
-        }),
-        found => Err(reader.error(
-            at,
-            Problem::Tag {
-                what: "the new tuple behind the old one: 'N'",
-                found,
-            },
-        )),
+        b'N' => Ok(Update { relation, old: Some(old), new: TupleData::read(reader)? }),
+        found => Err(reader.error(at, Problem::Tag { what: "the new tuple behind the old one: 'N'", found })),
     }
 }
 
@@ -202,13 +170,7 @@ fn delete(reader: &mut Reader<'_>) -> Result<Delete, DecodeError> {
         b'K' => OldTuple::Key(TupleData::read(reader)?),
         b'O' => OldTuple::Full(TupleData::read(reader)?),
         found => {
-            return Err(reader.error(
-                at,
-                Problem::Tag {
-                    what: "the old key or the old row: 'K' or 'O'",
-                    found,
-                },
-            ));
+            return Err(reader.error(at, Problem::Tag { what: "the old key or the old row: 'K' or 'O'", found }));
         }
     };
     Ok(Delete { relation, old })
@@ -246,9 +208,5 @@ fn relation_oid(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
 /// The server saves space and sends an empty name for `pg_catalog`.
 fn namespace(reader: &mut Reader<'_>) -> Result<Text, DecodeError> {
     let name = reader.name("the namespace")?;
-    Ok(if name.is_empty() {
-        Text::from_static("pg_catalog")
-    } else {
-        name
-    })
+    Ok(if name.is_empty() { Text::from_static("pg_catalog") } else { name })
 }

@@ -8,10 +8,7 @@ use super::MessageKind;
 /// Bytes that are not a message of protocol version 1. Nothing can be read behind them: the stream is damaged, or was
 /// asked for in another way than we did, and it will be the same when it is sent again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "failed to decode a pgoutput {} at byte {offset} of {length}: {problem}",
-    Place(self)
-)]
+#[error("failed to decode a pgoutput {} at byte {offset} of {length}: {problem}", Place(self))]
 pub struct DecodeError {
     /// What the first byte said; `None` if already that was unknown.
     pub message: Option<MessageKind>,
@@ -39,11 +36,7 @@ pub enum Problem {
     )]
     LaterProtocol { tag: u8, name: &'static str, since: u8 },
     #[error("expected {what} in {needed} bytes, found {left} bytes left")]
-    Short {
-        what: &'static str,
-        needed: usize,
-        left: usize,
-    },
+    Short { what: &'static str, needed: usize, left: usize },
     #[error("expected {what}, ended by a zero byte, found none in the {left} bytes left")]
     Unterminated { what: &'static str, left: usize },
     #[error(
@@ -65,12 +58,7 @@ pub enum Problem {
     #[error("expected at most {max} {what}, found {found}")]
     TooMany { what: &'static str, found: u32, max: u32 },
     #[error("expected {found} {what} in at least {needed} bytes, found {left} bytes left")]
-    CountBeyondEnd {
-        what: &'static str,
-        found: u32,
-        needed: u64,
-        left: usize,
-    },
+    CountBeyondEnd { what: &'static str, found: u32, needed: u64, left: usize },
     #[error("expected a final LSN, found 0/0")]
     NoPosition,
     #[error("expected the end of the message, found {left} bytes left")]
@@ -100,10 +88,6 @@ struct Tag(u8);
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_ascii_graphic() {
-            write!(f, "'{}'", char::from(self.0))
-        } else {
-            write!(f, "{:#04x}", self.0)
-        }
+        if self.0.is_ascii_graphic() { write!(f, "'{}'", char::from(self.0)) } else { write!(f, "{:#04x}", self.0) }
     }
 }

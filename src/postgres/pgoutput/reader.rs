@@ -17,13 +17,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(message: &'a Bytes) -> Self {
-        Self {
-            message,
-            rest: message,
-            kind: None,
-            relation: None,
-            column: None,
-        }
+        Self { message, rest: message, kind: None, relation: None, column: None }
     }
 
     /// From here on, errors name this message,
@@ -101,14 +95,7 @@ impl<'a> Reader<'a> {
         let at = self.offset();
         let found = self.u16(what)?;
         if found > max {
-            return Err(self.error(
-                at,
-                Problem::TooMany {
-                    what,
-                    found: found.into(),
-                    max: max.into(),
-                },
-            ));
+            return Err(self.error(at, Problem::TooMany { what, found: found.into(), max: max.into() }));
         }
         self.check_count(at, what, found.into(), bytes_each)?;
         Ok(found)
@@ -127,15 +114,7 @@ impl<'a> Reader<'a> {
         let needed = u64::from(found) * bytes_each as u64;
         let left = self.rest.len();
         if needed > left as u64 {
-            return Err(self.error(
-                at,
-                Problem::CountBeyondEnd {
-                    what,
-                    found,
-                    needed,
-                    left,
-                },
-            ));
+            return Err(self.error(at, Problem::CountBeyondEnd { what, found, needed, left }));
         }
         Ok(())
     }
@@ -144,13 +123,7 @@ impl<'a> Reader<'a> {
     pub fn name(&mut self, what: &'static str) -> Result<Text, DecodeError> {
         let at = self.offset();
         let Some(length) = self.rest.iter().position(|&byte| byte == 0) else {
-            return Err(self.error(
-                at,
-                Problem::Unterminated {
-                    what,
-                    left: self.rest.len(),
-                },
-            ));
+            return Err(self.error(at, Problem::Unterminated { what, left: self.rest.len() }));
         };
         let bytes = self.message.slice(at..at + length);
         self.rest = &self.rest[length + 1..];
@@ -168,13 +141,7 @@ impl<'a> Reader<'a> {
         let (at, bytes) = self.counted(what)?;
         match std::str::from_utf8(bytes) {
             Ok(_) => Ok(()),
-            Err(_) => Err(self.error(
-                at,
-                Problem::NotUtf8 {
-                    what,
-                    bytes: bytes.len(),
-                },
-            )),
+            Err(_) => Err(self.error(at, Problem::NotUtf8 { what, bytes: bytes.len() })),
         }
     }
 
@@ -200,14 +167,7 @@ impl<'a> Reader<'a> {
         };
         let at = self.offset();
         let Some((bytes, rest)) = self.rest.split_at_checked(length) else {
-            return Err(self.error(
-                at,
-                Problem::Short {
-                    what,
-                    needed: length,
-                    left: self.rest.len(),
-                },
-            ));
+            return Err(self.error(at, Problem::Short { what, needed: length, left: self.rest.len() }));
         };
         self.rest = rest;
         Ok((at, bytes))
@@ -215,14 +175,7 @@ impl<'a> Reader<'a> {
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DecodeError> {
         let Some((bytes, rest)) = self.rest.split_first_chunk::<N>() else {
-            return Err(self.error(
-                self.offset(),
-                Problem::Short {
-                    what,
-                    needed: N,
-                    left: self.rest.len(),
-                },
-            ));
+            return Err(self.error(self.offset(), Problem::Short { what, needed: N, left: self.rest.len() }));
         };
         self.rest = rest;
         Ok(*bytes)

@@ -82,10 +82,7 @@ mod tests {
 
     #[test]
     fn text_is_nothing_but_utf_8() {
-        assert_eq!(
-            Text::new(Bytes::from_static("Grüße".as_bytes())).as_deref(),
-            Some("Grüße")
-        );
+        assert_eq!(Text::new(Bytes::from_static("Grüße".as_bytes())).as_deref(), Some("Grüße"));
         assert!(Text::new(Bytes::from_static(b"Gr\xfc\xdfe")).is_none());
     }
 }

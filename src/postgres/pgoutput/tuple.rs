@@ -42,10 +42,7 @@ impl TupleData {
             }
         }
         reader.at_no_column();
-        Ok(Self {
-            columns,
-            bytes: reader.slice_from(start),
-        })
+        Ok(Self { columns, bytes: reader.slice_from(start) })
     }
 
     /// How many columns there are. Compare it with the relation's before pairing the two.
@@ -60,20 +57,14 @@ impl TupleData {
 
     /// The cells in column order. Neither fails nor allocates: copy what you keep.
     pub fn cells(&self) -> Cells<'_> {
-        Cells {
-            columns_left: self.columns,
-            rest: &self.bytes,
-        }
+        Cells { columns_left: self.columns, rest: &self.bytes }
     }
 }
 
 /// Row values are never printed.
 impl fmt::Debug for TupleData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TupleData")
-            .field("columns", &self.columns)
-            .field("bytes", &self.bytes.len())
-            .finish()
+        f.debug_struct("TupleData").field("columns", &self.columns).field("bytes", &self.bytes.len()).finish()
     }
 }
 
@@ -138,8 +129,6 @@ impl std::iter::FusedIterator for Cells<'_> {}
 
 impl fmt::Debug for Cells<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cells")
-            .field("columns_left", &self.columns_left)
-            .finish()
+        f.debug_struct("Cells").field("columns_left", &self.columns_left).finish()
     }
 }

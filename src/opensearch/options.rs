@@ -1,0 +1,106 @@
+//! Where the search engine is, how to log in, and the limits of what is sent to it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to log in. `Debug` prints no secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Not at all.
+    #[default]
+    None,
+    /// User and password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// `Authorization: ApiKey …`
+    ApiKey(String),
+    /// `Authorization: Bearer …`
+    Bearer(String),
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Auth::None => "None",
+            Auth::Basic { .. } => "Basic(…)",
+            Auth::ApiKey(_) => "ApiKey(…)",
+            Auth::Bearer(_) => "Bearer(…)",
+        })
+    }
+}
+
+/// An OpenSearch or Elasticsearch, and how it is used.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OpenSearchOptions {
+    /// `http://` or `https://`, host and port. User and password in it are taken for [`Auth::Basic`].
+    pub url: String,
+    /// How to log in.
+    pub auth: Auth,
+    /// A PEM file of certificates to trust besides the system's.
+    pub ca_pem: Option<PathBuf>,
+    /// Stands before the name of every index, alias and state index.
+    pub index_prefix: String,
+    /// Bytes of one bulk request, about.
+    pub bulk_bytes_max: usize,
+    /// Documents of one bulk request.
+    pub bulk_writes_max: usize,
+    /// Bulk requests under way at the same time, at first.
+    pub bulk_in_flight: usize,
+    /// Bulk requests under way at the same time, at most.
+    pub bulk_in_flight_max: usize,
+    /// Bytes of one document.
+    pub document_bytes_max: usize,
+    /// Bytes of one response.
+    pub response_bytes_max: usize,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long one request may take.
+    pub request_timeout: Duration,
+}
+
+impl Default for OpenSearchOptions {
+    fn default() -> Self {
+        Self {
+            url: "http://localhost:9200".to_owned(),
+            auth: Auth::None,
+            ca_pem: None,
+            index_prefix: String::new(),
+            bulk_bytes_max: 4 << 20,
+            bulk_writes_max: 5_000,
+            bulk_in_flight: 2,
+            bulk_in_flight_max: 8,
+            document_bytes_max: 32 << 20,
+            response_bytes_max: 64 << 20,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl fmt::Debug for OpenSearchOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenSearchOptions")
+            .field("url", &without_login(&self.url))
+            .field("auth", &self.auth)
+            .field("index_prefix", &self.index_prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address without user and password.
+pub(super) fn without_login(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut url) => {
+            // Refused only for addresses that can hold no login.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.to_string().trim_end_matches('/').to_owned()
+        }
+        Err(_) => "(an address that cannot be read)".to_owned(),
+    }
+}

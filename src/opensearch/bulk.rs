@@ -4,10 +4,16 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::edges::Write;
+use super::names::write_alias;
+use super::options::OpenSearchOptions;
+use crate::edges::{Write, WriteOutcome};
+use crate::model::Rejection;
 
 /// Bytes of an action line without id and index, about.
 const ACTION_BYTES: usize = 160;
+
+/// Bytes of an `_id`, as engines have it. One that is longer would fail the whole request.
+const ID_BYTES_MAX: usize = 512;
 
 /// Cuts writes into requests of at most about that many bytes and that many writes; a large document stands alone.
 pub(super) fn plan(writes: &[Write], bytes_max: usize, writes_max: usize) -> Vec<Range<usize>> {
@@ -31,6 +37,62 @@ fn size(write: &Write) -> usize {
     ACTION_BYTES + write.id.len() + write.generation.len() + write.document.as_ref().map_or(0, |bytes| bytes.len())
 }
 
+/// What becomes of a write that cannot be sent at all, because the engine would refuse its neighbours with it.
+pub(super) fn unsendable(write: &Write, options: &OpenSearchOptions) -> Option<WriteOutcome> {
+    let (bytes_max, depth_max) = (options.document_bytes_max, options.document_depth_max);
+    let rejected = |kind: &str, reason: String| {
+        Some(WriteOutcome::Rejected(Rejection { kind: kind.to_owned(), reason, detail: None }))
+    };
+    let bad_id = write.id.is_empty() || write.id.len() > ID_BYTES_MAX;
+    let Some(document) = &write.document else {
+        // What cannot be there is deleted.
+        return bad_id.then_some(WriteOutcome::Written);
+    };
+    if bad_id {
+        return rejected(
+            "document_id",
+            format!("an id of {} bytes, where 1 to {ID_BYTES_MAX} are allowed", write.id.len()),
+        );
+    }
+    if document.len() > bytes_max {
+        let reason = format!("{} bytes are more than document_bytes_max of {bytes_max}", document.len());
+        return rejected("document_too_large", reason);
+    }
+    if is_deeper(document, depth_max) {
+        return rejected("document_too_deep", format!("nested deeper than document_depth_max of {depth_max}"));
+    }
+    // A line break would begin another action: with it a document could write to indexes of others.
+    if document.contains(&b'\n') || document.contains(&b'\r') {
+        return rejected("document_not_one_line", "the document has a line break between its tokens".to_owned());
+    }
+    None
+}
+
+/// Whether objects and lists stand inside each other more than `most` times.
+fn is_deeper(document: &[u8], most: usize) -> bool {
+    // Nearly every document is told by this, which costs next to nothing.
+    if document.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= most {
+        return false;
+    }
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for byte in document {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                if depth > most {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
 /// The body of one request.
 pub(super) fn encode(writes: &[Write]) -> Vec<u8> {
     let mut body = Vec::with_capacity(writes.iter().map(size).sum());
@@ -47,7 +109,7 @@ pub(super) fn encode(writes: &[Write]) -> Vec<u8> {
 fn action(write: &Write, body: &mut Vec<u8>) {
     let verb = if write.document.is_some() { "index" } else { "delete" };
     body.extend_from_slice(format!("{{\"{verb}\":{{\"_index\":").as_bytes());
-    string(&write.generation, body);
+    string(&write_alias(&write.generation), body);
     body.extend_from_slice(b",\"_id\":");
     string(&write.id, body);
     if let Some(routing) = &write.routing {
@@ -86,7 +148,10 @@ mod tests {
         let body = String::from_utf8(encode(&writes)).unwrap();
         let lines: Vec<&str> = body.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert_eq!(lines[1], r#"{"index":{"_index":"users-1","_id":"b","version":7,"version_type":"external_gte"}}"#);
+        assert_eq!(
+            lines[1],
+            r#"{"index":{"_index":"users-1.Write","_id":"b","version":7,"version_type":"external_gte"}}"#
+        );
         let action: Value = serde_json::from_str(lines[0]).unwrap();
         assert_eq!(action["delete"]["_id"], "a\"}}\n{\"delete\":{}}");
     }
@@ -97,5 +162,27 @@ mod tests {
         assert_eq!(plan(&writes, usize::MAX, 4), [0..4, 4..8, 8..10]);
         assert_eq!(plan(&writes, 1, 100).len(), 10);
         assert!(plan(&[], 1, 1).is_empty());
+    }
+
+    #[test]
+    fn what_would_fail_its_neighbours_is_refused_alone() {
+        let options =
+            OpenSearchOptions { document_bytes_max: 10, document_depth_max: 2, ..OpenSearchOptions::default() };
+        let kind = |write: &Write| match unsendable(write, &options) {
+            Some(WriteOutcome::Rejected(rejection)) => rejection.kind,
+            Some(WriteOutcome::Written) => "written".to_owned(),
+            _ => String::new(),
+        };
+        let long = "i".repeat(513);
+        assert_eq!(kind(&write(&long, Some("{}"))), "document_id");
+        assert_eq!(kind(&write("", Some("{}"))), "document_id");
+        assert_eq!(kind(&write("", None)), "written");
+        assert_eq!(kind(&write("a", Some("{\"a\":12345}"))), "document_too_large");
+        assert_eq!(kind(&write("a", Some("{\n}"))), "document_not_one_line");
+        assert_eq!(kind(&write("a", Some("[[[]]]"))), "document_too_deep");
+        for flat in ["[[],[],[]]", r#"{"a":"[["}"#, r#"["\"[[",[]]"#, "[]]]"] {
+            assert_eq!(kind(&write("a", Some(flat))), "", "{flat}");
+        }
+        assert_eq!(kind(&write(&"i".repeat(512), Some("{\"a\":1234}"))), "");
     }
 }

@@ -2,9 +2,12 @@
 
 use reqwest::Method;
 
-use super::generations::Behind;
-use super::mapping::{self, Difference};
-use super::sink::{Engine, OpenSearch};
+use super::Engine;
+use super::generations::{Behind, Wanted};
+use super::mapping::Difference;
+use super::names::check_names;
+use super::quarantine::Quarantine;
+use super::sink::OpenSearch;
 use crate::edges::Finding;
 use crate::model::IndexDeclaration;
 
@@ -15,13 +18,15 @@ impl OpenSearch {
             Engine::OpenSearch => "OpenSearch",
             Engine::Elasticsearch => "Elasticsearch",
         };
+        // That it answered at all says that the credentials are good.
         let mut findings = vec![Finding::ok(format!("sink {}", self.client.shown), format!("{name} {}", self.version))];
-        match self.call(Method::GET, "_cluster/health", None, "ask for the cluster's health").await {
-            Ok(answer) if answer.body["status"] == "red" => {
-                findings.push(Finding::warning("cluster health", "red: writes to some shards will wait"));
-            }
-            Ok(_) => {}
-            Err(failure) => findings.push(Finding::warning("cluster health", failure.chain())),
+        findings.push(self.check_health().await);
+        for own in [self.state_index(), Quarantine::index(&self.options.index_prefix)] {
+            findings.extend(self.check_own(&own).await);
+        }
+        if let Err(failure) = check_names(indexes) {
+            findings.push(Finding::error("names of indexes", failure.to_string()));
+            return findings;
         }
         for index in indexes {
             findings.push(self.check_index(index).await);
@@ -29,28 +34,68 @@ impl OpenSearch {
         findings
     }
 
+    async fn check_health(&self) -> Finding {
+        let subject = "cluster health";
+        match self.client.must(Method::GET, "_cluster/health", None, "ask for the cluster's health").await {
+            Ok(body) => match body["status"].as_str() {
+                Some("red") => Finding::warning(subject, "red: writes to some shards will wait")
+                    .with_remedy("see GET _cluster/allocation/explain"),
+                Some(status) => Finding::ok(subject, status),
+                None => Finding::warning(subject, "an answer that names none"),
+            },
+            // Monitoring is a privilege that writing does not need.
+            Err(failure) => Finding::warning(subject, failure.chain()),
+        }
+    }
+
+    /// Nothing to say where it is not there yet.
+    async fn check_own(&self, index: &str) -> Option<Finding> {
+        let subject = format!("index {index}");
+        let what = format!("read index {index}");
+        let path = format!("{index}/_search?size=0");
+        match self.client.call(Method::GET, &path, None, &what).await {
+            Err(failure) => Some(Finding::error(subject, failure.chain())),
+            Ok(answer) if answer.not_found() => None,
+            Ok(answer) if answer.succeeded() => Some(Finding::ok(subject, "can be read")),
+            Ok(answer) => {
+                let failure = self.client.refused(&what, &answer);
+                let finding = Finding::error(subject, failure.message());
+                Some(match failure.advice() {
+                    Some(advice) => finding.with_remedy(advice),
+                    None => finding,
+                })
+            }
+        }
+    }
+
     async fn check_index(&self, index: &IndexDeclaration) -> Finding {
         let alias = self.alias(&index.name);
         let subject = format!("index {}", index.name);
-        let wanted =
-            match mapping::mapping(index, self.engine).and_then(|wanted| mapping::settings(index).map(|_| wanted)) {
-                Ok(wanted) => wanted,
-                Err(failure) => return Finding::error(subject, failure.to_string()),
-            };
-        match self.behind(&alias).await {
-            Err(failure) => Finding::error(subject, failure.chain()),
-            Ok(Behind::Nothing) => Finding::ok(subject, format!("{alias} is free and will be made and filled")),
-            Ok(Behind::Foreign(found)) => Finding::error(subject, format!("the name {alias} is taken by {found}"))
-                .with_remedy("use an index_prefix, or remove what has the name"),
-            Ok(Behind::Ours(name, there)) => match mapping::compare(&wanted, &there["mappings"]) {
-                Difference::None => Finding::ok(subject, format!("{name}, its mapping fits")),
-                Difference::Added => Finding::ok(subject, format!("{name}, new fields will be added to its mapping")),
-                Difference::Changed(field) => {
-                    Finding::error(subject, format!("{name} has another {field} in its mapping")).with_remedy(format!(
-                        "delete index {name} (it is filled anew then), or use another index_prefix"
-                    ))
-                }
-            },
+        let wanted = match Wanted::of(index) {
+            Ok(wanted) => wanted,
+            Err(failure) => return Finding::error(subject, failure.to_string()),
+        };
+        let there = match self.behind(&alias).await {
+            Err(failure) => return Finding::error(subject, failure.chain()),
+            Ok(Behind::Nothing) => return Finding::ok(subject, format!("{alias} is free and will be made and filled")),
+            Ok(Behind::Foreign(found)) => {
+                return Finding::error(subject, format!("the name {alias} is taken by {found}"))
+                    .with_remedy("use an index_prefix, or remove what has the name");
+            }
+            Ok(Behind::Ours(there)) => there,
+        };
+        let name = &there.name;
+        if there.loses_writes() {
+            return Finding::error(subject, format!("{name}: index.translog.durability is async"))
+                .with_remedy(format!("PUT {name}/_settings {{\"index.translog.durability\":\"request\"}}"));
+        }
+        match there.compare(&wanted) {
+            Difference::None => Finding::ok(subject, format!("{name}, its mapping fits")),
+            Difference::Added => Finding::ok(subject, format!("{name}, what is new in its declaration will be added")),
+            Difference::Changed(what) => {
+                Finding::error(subject, format!("{name} was made with another {what}, which needs a new index"))
+                    .with_remedy(format!("delete index {name} (it is filled anew then), or use another index_prefix"))
+            }
         }
     }
 }

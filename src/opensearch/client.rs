@@ -20,6 +20,7 @@ pub(super) struct Client {
 }
 
 /// A status and the JSON that came with it (`null` where there was none).
+#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Value,
@@ -40,6 +41,16 @@ impl fmt::Display for NoAnswer {
             NoAnswer::NotSent(_) => f.write_str("no connection"),
             NoAnswer::Unknown(why) => f.write_str(why),
         }
+    }
+}
+
+impl Answer {
+    pub(super) fn succeeded(&self) -> bool {
+        self.status.is_success()
+    }
+
+    pub(super) fn not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
     }
 }
 
@@ -68,6 +79,9 @@ impl Client {
             .connect_timeout(options.connect_timeout)
             .timeout(options.request_timeout)
             .pool_max_idle_per_host(options.bulk_in_flight_max.max(1))
+            .gzip(options.gzip)
+            // A redirected write would arrive as a read, somewhere else, with our credentials.
+            .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("docmill/", env!("CARGO_PKG_VERSION")));
         if matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
             // A proxy cannot reach this machine's own loopback.
@@ -85,6 +99,29 @@ impl Client {
             Failure::fatal(format!("sink {shown}: the HTTP client could not be set up")).with_source(error)
         })?;
         Ok(Self { http, base, auth, shown, response_bytes_max: options.response_bytes_max })
+    }
+
+    /// Sends JSON, or nothing, and reads the answer whatever its status. `what` is what an error says was tried.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        what: &str,
+    ) -> Result<Answer, Failure> {
+        self.request(method, path, body).await.map_err(|error| self.no_answer(what, error))
+    }
+
+    /// As [`call`](Self::call), for what must succeed.
+    pub(super) async fn must(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        what: &str,
+    ) -> Result<Value, Failure> {
+        let answer = self.call(method, path, body, what).await?;
+        if answer.succeeded() { Ok(answer.body) } else { Err(self.refused(what, &answer)) }
     }
 
     /// Sends JSON, or nothing, and reads the answer whatever its status.
@@ -152,6 +189,7 @@ impl Client {
             403 if error != "cluster_block_exception" => {
                 Failure::fatal(message).with_advice("the user lacks a privilege for this")
             }
+            300..=399 => Failure::fatal(message).with_advice("it redirects: give the address that it redirects to"),
             400..=499 if !matches!(status.as_u16(), 403 | 408 | 429) => Failure::fatal(message),
             _ => Failure::transient(message),
         }

@@ -1,189 +1,210 @@
-//! What a builder may ask of an index, and how its mapping compares with the one that is there. Plain functions.
+//! What a builder may ask of an index's mapping, and how what it declares now compares with what it declared before. Plain
+//! functions.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::sink::Engine;
+use super::Engine;
 use crate::edges::Failure;
 use crate::model::IndexDeclaration;
 
-/// Settings that a builder may ask for.
-const SETTINGS: [&str; 6] =
-    ["number_of_shards", "number_of_replicas", "refresh_interval", "codec", "max_result_window", "analysis"];
+/// Parts that a mapping may have at its top.
+const PARTS: [&str; 6] =
+    ["properties", "dynamic", "date_detection", "numeric_detection", "dynamic_date_formats", "dynamic_templates"];
 
-/// Parts of a mapping that reach beyond the documents of the index.
-const NOT_IN_A_MAPPING: [&str; 5] = ["runtime", "_meta", "_routing", "dynamic_templates", "_source"];
+/// Types of fields that call out of the search engine.
+const CALLS_OUT: [&str; 2] = ["semantic_text", "semantic"];
 
-/// Twice the longest time for which an older write may still arrive: a deletion's version is remembered for as long.
-const GC_DELETES: &str = "240s";
-
-/// The mapping to put: strict where the builder does not say otherwise, and with the types that this engine knows.
-pub(super) fn mapping(index: &IndexDeclaration, engine: Engine) -> Result<Value, Failure> {
+/// The declared mapping, checked, in words that hold for every engine: strict where the builder does not say otherwise.
+pub(super) fn declared(index: &IndexDeclaration) -> Result<Value, Failure> {
     let refused = |what: String| {
         Failure::fatal(format!("index {}: its mapping {what}", index.name)).with_advice("mend the builder's descriptor")
     };
     let Value::Object(mut mapping) = index.mapping.clone() else { return Err(refused("is no object".to_owned())) };
-    if let Some(part) = NOT_IN_A_MAPPING.iter().find(|part| mapping.contains_key(**part)) {
-        return Err(refused(format!("has {part}, which no builder may set")));
-    }
-    if mentions(&Value::Object(mapping.clone()), "semantic_text") {
-        return Err(refused("has a field of type semantic_text, which calls out of the search engine".to_owned()));
+    if let Some(part) = mapping.keys().find(|part| !PARTS.contains(&part.as_str())) {
+        return Err(refused(format!("has {part}, which no builder may set (it may set {})", PARTS.join(", "))));
     }
     mapping.entry("dynamic").or_insert_with(|| json!("strict"));
-    let mut mapping = Value::Object(mapping);
-    if engine == Engine::Elasticsearch {
-        translate(&mut mapping);
-    }
+    let mapping = Value::Object(mapping);
+    check_fields(&mapping).map_err(refused)?;
+    check_templates(&mapping["dynamic_templates"]).map_err(refused)?;
     Ok(mapping)
 }
 
-fn mentions(value: &Value, kind: &str) -> bool {
+/// The checks of everything that has `properties` or `fields`, down to the leaves.
+fn check_fields(holder: &Value) -> Result<(), String> {
+    if holder["dynamic"] == "runtime" {
+        return Err("asks for dynamic: runtime, whose fields are scripts".to_owned());
+    }
+    for part in ["properties", "fields"] {
+        let Some(fields) = holder[part].as_object() else { continue };
+        for (name, field) in fields {
+            if !field.is_object() {
+                return Err(format!("has a field {name} that is no object"));
+            }
+            check_field(name, field)?;
+            check_fields(field)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_field(name: &str, field: &Value) -> Result<(), String> {
+    if field.get("script").is_some() {
+        return Err(format!("has a script in field {name}, which no builder may set"));
+    }
+    match field["type"].as_str() {
+        Some(kind) if CALLS_OUT.contains(&kind) => {
+            Err(format!("has field {name} of type {kind}, which calls out of the search engine"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_templates(templates: &Value) -> Result<(), String> {
+    let all = templates.as_array().into_iter().flatten().filter_map(Value::as_object).flatten();
+    for (name, template) in all {
+        if template.get("runtime").is_some() {
+            return Err(format!("has a runtime field in dynamic template {name}, which no builder may set"));
+        }
+        check_field(name, &template["mapping"])?;
+        check_fields(&template["mapping"])?;
+    }
+    Ok(())
+}
+
+/// A declared mapping in the words of this engine: one type has two names.
+pub(super) fn spoken(declared: &Value, engine: Engine) -> Value {
+    let mut mapping = declared.clone();
+    if engine == Engine::Elasticsearch {
+        translate(&mut mapping);
+    }
+    mapping
+}
+
+fn translate(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.get("type").is_some_and(|found| found == kind) || fields.values().any(|field| mentions(field, kind))
-        }
-        _ => false,
-    }
-}
-
-/// The same type has two names.
-fn translate(value: &mut Value) {
-    if let Value::Object(fields) = value {
-        if fields.get("type").is_some_and(|kind| kind == "flat_object") {
-            fields.insert("type".to_owned(), json!("flattened"));
-        }
-        fields.values_mut().for_each(translate);
-    }
-}
-
-/// The settings to make the index with.
-pub(super) fn settings(index: &IndexDeclaration) -> Result<Value, Failure> {
-    let mut settings = Map::new();
-    if let Some(Value::Object(asked)) = &index.settings {
-        for (name, value) in asked {
-            let short = name.strip_prefix("index.").unwrap_or(name);
-            let allowed = SETTINGS.contains(&short) || short.starts_with("sort.") || short.starts_with("analysis.");
-            if !allowed || reaches_for_files(short, value) {
-                return Err(Failure::fatal(format!(
-                    "index {}: setting {short} is not one that a builder may ask for",
-                    index.name
-                ))
-                .with_advice(format!("allowed are {}, sort.* and analysis.* without files", SETTINGS.join(", "))));
+            if fields.get("type").is_some_and(|kind| kind == "flat_object") {
+                fields.insert("type".to_owned(), json!("flattened"));
             }
-            settings.insert(short.to_owned(), value.clone());
+            fields.values_mut().for_each(translate);
         }
+        Value::Array(values) => values.iter_mut().for_each(translate),
+        _ => {}
     }
-    settings.insert("gc_deletes".to_owned(), json!(GC_DELETES));
-    Ok(json!({ "index": settings }))
 }
 
-fn reaches_for_files(name: &str, value: &Value) -> bool {
-    name.ends_with("_path")
-        || match value {
-            Value::Object(fields) => fields.iter().any(|(name, value)| reaches_for_files(name, value)),
-            _ => false,
-        }
-}
-
-/// How a wanted mapping compares with the one that is there.
+/// How what is declared now compares with what was declared before.
 #[derive(Debug, PartialEq)]
 pub(super) enum Difference {
     /// Nothing to do.
     None,
-    /// Only fields are added: it can be put in place.
+    /// Only fields are added, or what documents are not stored by: it can be put in place.
     Added,
-    /// This field is another: it needs another index.
+    /// This is another: it needs another index.
     Changed(String),
 }
 
-/// Compares `wanted` with what the search engine says is `there`.
-pub(super) fn compare(wanted: &Value, there: &Value) -> Difference {
+/// Compares two declarations. What the search engine makes of one is no use for that: it leaves out defaults, turns numbers
+/// and lists into other forms and sorts sub-fields.
+pub(super) fn compare(now: &Value, before: &Value) -> Difference {
     let mut added = false;
-    match fields(&wanted["properties"], &there["properties"], "", &mut added) {
-        Some(changed) => Difference::Changed(changed),
-        None if text(&wanted["dynamic"]) != text(&there["dynamic"]) => Difference::Changed("dynamic".to_owned()),
+    if let Some(changed) = fields(&now["properties"], &before["properties"], "", &mut added) {
+        return Difference::Changed(format!("field {changed}"));
+    }
+    match PARTS.iter().find(|part| **part != "properties" && now[**part] != before[**part]) {
+        Some(part) => Difference::Changed((*part).to_owned()),
         None if added => Difference::Added,
         None => Difference::None,
     }
 }
 
-fn fields(wanted: &Value, there: &Value, path: &str, added: &mut bool) -> Option<String> {
-    let empty = Map::new();
-    let (wanted, there) = (wanted.as_object().unwrap_or(&empty), there.as_object().unwrap_or(&empty));
-    if let Some(gone) = there.keys().find(|name| !wanted.contains_key(*name)) {
-        return Some(format!("{path}{gone}"));
+fn fields(now: &Value, before: &Value, path: &str, added: &mut bool) -> Option<String> {
+    if let Some(gone) = before.as_object().into_iter().flatten().find(|(name, _)| now.get(name).is_none()) {
+        return Some(format!("{path}{}", gone.0));
     }
-    wanted.iter().find_map(|(name, wanted)| {
+    now.as_object().into_iter().flatten().find_map(|(name, now)| {
         let here = format!("{path}{name}");
-        let Some(there) = there.get(name) else {
+        let Some(before) = before.get(name) else {
             *added = true;
             return None;
         };
         let parts = |field: &Value| {
             let mut parts = field.as_object().cloned().unwrap_or_default();
-            parts.remove("properties");
-            // The engine leaves out what is the default.
+            parts.shift_remove("properties");
             if parts.get("type").is_some_and(|kind| kind == "object") {
-                parts.remove("type");
+                // A field with `properties` is one, said or not.
+                parts.shift_remove("type");
             }
-            parts.into_iter().map(|(name, value)| (name, text(&value))).collect::<std::collections::BTreeMap<_, _>>()
+            parts
         };
-        if parts(wanted) != parts(there) {
+        if parts(now) != parts(before) {
             return Some(here);
         }
-        fields(&wanted["properties"], &there["properties"], &format!("{here}."), added)
+        fields(&now["properties"], &before["properties"], &format!("{here}."), added)
     })
-}
-
-/// Engines give back `true` as `"true"` and numbers as text in places.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn index(mapping: Value, settings: Option<Value>) -> IndexDeclaration {
-        IndexDeclaration { name: "users".into(), mapping, settings, tables: vec![], reads: vec![], routing: None }
+    fn index(mapping: Value) -> IndexDeclaration {
+        IndexDeclaration { name: "users".into(), mapping, settings: None, tables: vec![], reads: vec![], routing: None }
     }
 
     #[test]
     fn a_mapping_that_only_adds_fields_is_told_from_one_that_changes_them() {
-        let there = json!({ "dynamic": "strict", "properties": {
-            "id": { "type": "long" }, "o": { "properties": { "a": { "type": "keyword" } } } } });
-        assert_eq!(compare(&there, &there), Difference::None);
-        let mut more = there.clone();
+        let before = json!({ "dynamic": "strict", "properties": {
+            "id": { "type": "long" }, "o": { "properties": { "a": { "type": "keyword", "ignore_above": 9 } } } } });
+        assert_eq!(compare(&before, &before), Difference::None);
+        let reordered: Value = serde_json::from_str(
+            r#"{ "properties": { "o": { "type": "object", "properties": { "a": { "ignore_above": 9, "type": "keyword" } } },
+                 "id": { "type": "long" } }, "dynamic": "strict" }"#,
+        )
+        .unwrap();
+        assert_eq!(compare(&reordered, &before), Difference::None);
+        let mut more = before.clone();
         more["properties"]["o"]["properties"]["b"] = json!({ "type": "keyword" });
-        assert_eq!(compare(&more, &there), Difference::Added);
-        assert_eq!(compare(&there, &more), Difference::Changed("o.b".into()));
-        let mut other = there.clone();
+        assert_eq!(compare(&more, &before), Difference::Added);
+        assert_eq!(compare(&before, &more), Difference::Changed("field o.b".into()));
+        let mut other = before.clone();
         other["properties"]["o"]["properties"]["a"]["type"] = json!("text");
-        assert_eq!(compare(&other, &there), Difference::Changed("o.a".into()));
+        assert_eq!(compare(&other, &before), Difference::Changed("field o.a".into()));
+        let mut loose = before.clone();
+        loose["dynamic"] = json!(false);
+        assert_eq!(compare(&loose, &before), Difference::Changed("dynamic".into()));
     }
 
     #[test]
     fn a_builder_cannot_reach_beyond_its_documents() {
         for bad in [
+            json!([]),
             json!({ "runtime": {} }),
+            json!({ "derived": {} }),
             json!({ "_source": { "enabled": false } }),
+            json!({ "_meta": {} }),
+            json!({ "_routing": { "required": true } }),
+            json!({ "dynamic": "runtime" }),
+            json!({ "properties": { "o": { "dynamic": "runtime" } } }),
             json!({ "properties": { "a": { "type": "semantic_text" } } }),
+            json!({ "properties": { "o": { "properties": { "a": { "type": "text", "fields": { "s": { "type": "semantic" } } } } } } }),
+            json!({ "properties": { "a": { "type": "long", "script": "emit(1)" } } }),
+            json!({ "dynamic_templates": [{ "t": { "runtime": {} } }] }),
+            json!({ "dynamic_templates": [{ "t": { "mapping": { "type": "long", "script": "emit(1)" } } }] }),
         ] {
-            assert!(mapping(&index(bad, None), Engine::OpenSearch).is_err());
+            assert!(declared(&index(bad.clone())).is_err(), "{bad}");
         }
-        for bad in [
-            json!({ "default_pipeline": "x" }),
-            json!({ "index.blocks.write": true }),
-            json!({ "analysis": { "filter": { "s": { "synonyms_path": "/etc/passwd" } } } }),
-        ] {
-            assert!(settings(&index(json!({}), Some(bad))).is_err());
-        }
-        assert!(settings(&index(json!({}), Some(json!({ "number_of_shards": 3 })))).is_ok());
+        // A field may have any of these words as its name.
+        let names = json!({ "properties": { "script": { "type": "text" }, "type": { "properties": { "runtime": { "type": "long" } } } } });
+        assert!(declared(&index(names)).is_ok());
     }
 
     #[test]
     fn a_mapping_is_strict_and_speaks_the_engines_language() {
-        let mapping =
-            mapping(&index(json!({ "properties": { "a": { "type": "flat_object" } } }), None), Engine::Elasticsearch);
-        assert_eq!(mapping.unwrap(), json!({ "properties": { "a": { "type": "flattened" } }, "dynamic": "strict" }));
+        let mapping = declared(&index(json!({ "properties": { "a": { "type": "flat_object" } } }))).unwrap();
+        let expected = json!({ "properties": { "a": { "type": "flattened" } }, "dynamic": "strict" });
+        assert_eq!(spoken(&mapping, Engine::Elasticsearch), expected);
+        assert_eq!(spoken(&mapping, Engine::OpenSearch), mapping);
     }
 }

@@ -12,11 +12,25 @@ mod client;
 mod flight;
 mod generations;
 mod mapping;
+mod names;
 mod options;
+mod own_index;
 mod quarantine;
+mod settings;
 mod sink;
 mod state;
 mod walk;
 
 pub use options::{Auth, OpenSearchOptions};
 pub use sink::OpenSearch;
+
+/// Which search engine it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    OpenSearch,
+    Elasticsearch,
+}
+
+/// For how long an index remembers the version of a deletion: twice the longest time for which an older write may still
+/// arrive.
+const GC_DELETES: &str = "240s";

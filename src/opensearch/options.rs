@@ -45,6 +45,8 @@ pub struct OpenSearchOptions {
     pub ca_pem: Option<PathBuf>,
     /// Stands before the name of every index, alias and state index.
     pub index_prefix: String,
+    /// Whether the search engine may compress its answers.
+    pub gzip: bool,
     /// Bytes of one bulk request, about.
     pub bulk_bytes_max: usize,
     /// Documents of one bulk request.
@@ -55,6 +57,9 @@ pub struct OpenSearchOptions {
     pub bulk_in_flight_max: usize,
     /// Bytes of one document.
     pub document_bytes_max: usize,
+    /// Objects and lists inside each other in one document. Engines take 20 levels of mapped fields and check no more where a field
+    /// holds any JSON (`flat_object`): there a few hundred overflow the stack of the thread that reads them, and no answer comes.
+    pub document_depth_max: usize,
     /// Bytes of one response.
     pub response_bytes_max: usize,
     /// How long connecting may take.
@@ -70,11 +75,13 @@ impl Default for OpenSearchOptions {
             auth: Auth::None,
             ca_pem: None,
             index_prefix: String::new(),
+            gzip: true,
             bulk_bytes_max: 4 << 20,
             bulk_writes_max: 5_000,
             bulk_in_flight: 2,
             bulk_in_flight_max: 8,
             document_bytes_max: 32 << 20,
+            document_depth_max: 100,
             response_bytes_max: 64 << 20,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),

@@ -2,43 +2,38 @@
 //! flow knows whether bytes are still fresh.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+use super::Engine;
 use super::answer::{self, Unusable};
 use super::bulk;
 use super::client::{Answer, Client, NoAnswer};
-use super::flight::Flight;
+use super::flight::{Flight, Slot, Went};
+use super::names::check_prefix;
 use super::options::OpenSearchOptions;
 use super::quarantine::Quarantine;
 use crate::edges::{Failure, IndexAdmin, Sink, State, Write, WriteOutcome};
 use crate::model::{QuarantineRecord, Rejection};
 
-/// Which search engine it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Engine {
-    OpenSearch,
-    Elasticsearch,
-}
-
 /// An OpenSearch (2 or 3) or Elasticsearch (8 or 9) as a sink.
 pub struct OpenSearch {
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     pub(super) options: OpenSearchOptions,
     pub(super) engine: Engine,
     pub(super) version: String,
-    flight: Flight,
+    flight: Arc<Flight>,
     quarantine: Quarantine,
-    this: std::sync::Weak<OpenSearch>,
+    this: Weak<OpenSearch>,
 }
 
-/// A bulk answer needs no more than this: errors and versions of items that failed.
-const BULK_PATH: &str = "_bulk?timeout=30s&filter_path=items.*.status,items.*._index,items.*.error.type,items.*.error.reason,\
-                         items.*.error.caused_by.reason,error.type,error.reason";
+/// A bulk answer needs no more than this: a status for each item, and what is wrong with those that failed.
+const BULK_PATH: &str = "_bulk?timeout=30s&filter_path=items.*.status,items.*.error.type,items.*.error.reason,\
+                         items.*.error.caused_by,error.type,error.reason";
 
 impl OpenSearch {
     /// Connects, and finds out what answers.
@@ -47,20 +42,46 @@ impl OpenSearch {
     ///
     /// `Transient` when nothing answers; `Fatal` for wrong credentials and for something that is no search engine that
     /// docmill writes to.
-    pub async fn connect(options: OpenSearchOptions) -> Result<Arc<Self>, Failure> {
-        let client = Client::new(&options)?;
+    pub async fn connect(mut options: OpenSearchOptions) -> Result<Arc<Self>, Failure> {
+        check_prefix(&options.index_prefix)?;
+        let client = Arc::new(Client::new(&options)?);
+        // The client has them; what is kept here is shown.
+        options.auth = Default::default();
+        options.url.clone_from(&client.shown);
         let what = "look at the sink";
         let answer = client.request(Method::GET, "", None).await.map_err(|error| {
             client
                 .no_answer(what, error)
                 .with_advice("see that the search engine runs and that the sink's url is right")
         })?;
-        if !answer.status.is_success() {
+        if !answer.succeeded() {
             return Err(client.refused(what, &answer));
         }
         let (engine, version) = identify(&client.shown, &answer.body)?;
+        let flight = Arc::new(Flight::new(options.bulk_in_flight, options.bulk_in_flight_max));
+        Self::new(client, options, engine, version, flight).await
+    }
+
+    /// The same search engine under another prefix: connections and the bound on bulk requests are shared.
+    ///
+    /// # Errors
+    ///
+    /// `Fatal` for a prefix that no index may begin with; `Transient` when nothing answers.
+    pub async fn with_index_prefix(&self, index_prefix: &str) -> Result<Arc<Self>, Failure> {
+        check_prefix(index_prefix)?;
+        let options = OpenSearchOptions { index_prefix: index_prefix.to_owned(), ..self.options.clone() };
+        let (client, flight) = (Arc::clone(&self.client), Arc::clone(&self.flight));
+        Self::new(client, options, self.engine, self.version.clone(), flight).await
+    }
+
+    async fn new(
+        client: Arc<Client>,
+        options: OpenSearchOptions,
+        engine: Engine,
+        version: String,
+        flight: Arc<Flight>,
+    ) -> Result<Arc<Self>, Failure> {
         let quarantine = Quarantine::load(&client, &options.index_prefix).await?;
-        let flight = Flight::new(options.bulk_in_flight, options.bulk_in_flight_max);
         Ok(Arc::new_cyclic(|this| Self { client, options, engine, version, flight, quarantine, this: this.clone() }))
     }
 
@@ -70,66 +91,60 @@ impl OpenSearch {
 
     /// Sends one request and reads what became of its writes.
     async fn send(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
-        let Some(permit) = self.flight.enter().await else {
-            return Err(Failure::transient("the sink is being dropped"));
-        };
+        let slot = self.flight.enter().await;
         let body = bulk::encode(writes);
+        let all = |outcome: WriteOutcome| Ok(vec![outcome; writes.len()]);
         let answer = match self.client.bulk(BULK_PATH, body).await {
             Ok(answer) => answer,
-            Err(NoAnswer::NotSent(_)) => {
-                return Ok(vec![WriteOutcome::Overloaded("no connection".to_owned()); writes.len()]);
+            Err(error) => {
+                self.flight.leave(slot, Went::TooMuch);
+                return match error {
+                    NoAnswer::NotSent(_) => all(WriteOutcome::Overloaded("no connection".to_owned())),
+                    NoAnswer::Unknown(why) => all(WriteOutcome::Unknown(why)),
+                };
             }
-            Err(NoAnswer::Unknown(why)) => return Ok(vec![WriteOutcome::Unknown(why); writes.len()]),
         };
         match answer.status {
-            status if status.is_success() => self.read(writes, &answer, permit),
+            status if status.is_success() => self.read(writes, &answer, slot),
             StatusCode::TOO_MANY_REQUESTS => {
-                self.flight.too_much(permit);
-                Ok(vec![WriteOutcome::Overloaded("429 for the whole request".to_owned()); writes.len()])
-            }
-            StatusCode::PAYLOAD_TOO_LARGE if writes.len() == 1 => {
-                Ok(vec![too_large("the search engine takes no request that large")])
+                self.flight.leave(slot, Went::TooMuch);
+                all(WriteOutcome::Overloaded("429 for the whole request".to_owned()))
             }
             StatusCode::PAYLOAD_TOO_LARGE => {
-                drop(permit);
+                self.flight.leave(slot, Went::Otherwise);
+                if writes.len() <= 1 {
+                    return all(WriteOutcome::Rejected(Rejection {
+                        kind: "request_too_large".to_owned(),
+                        reason: "the search engine takes no request as large as this document".to_owned(),
+                        detail: None,
+                    }));
+                }
                 let (one, other) = writes.split_at(writes.len() / 2);
                 let mut outcomes = Box::pin(self.send(one)).await?;
                 outcomes.extend(Box::pin(self.send(other)).await?);
                 Ok(outcomes)
             }
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-                Ok(vec![WriteOutcome::Unknown(status.to_string()); writes.len()])
+                self.flight.leave(slot, Went::TooMuch);
+                all(WriteOutcome::Unknown(status.to_string()))
             }
             _ => Err(self.client.refused("write documents", &answer)),
         }
     }
 
-    fn read(
-        &self,
-        writes: &[Write],
-        answer: &Answer,
-        permit: tokio::sync::OwnedSemaphorePermit,
-    ) -> Result<Vec<WriteOutcome>, Failure> {
-        match answer::outcomes(&answer.body, writes.len()) {
-            Ok(outcomes) => {
-                if outcomes.iter().any(|outcome| matches!(outcome, WriteOutcome::Overloaded(_))) {
-                    self.flight.too_much(permit);
-                } else {
-                    self.flight.went_well();
-                }
-                Ok(outcomes)
-            }
+    fn read(&self, writes: &[Write], answer: &Answer, slot: Slot) -> Result<Vec<WriteOutcome>, Failure> {
+        let outcomes = match answer::outcomes(&answer.body, writes) {
+            Ok(outcomes) => outcomes,
             Err(Unusable::NotUnderstood) => {
                 let why = "an answer that does not say what became of the documents".to_owned();
-                Ok(vec![WriteOutcome::Unknown(why); writes.len()])
+                return Ok(vec![WriteOutcome::Unknown(why); writes.len()]);
             }
-            Err(Unusable::Refused(failure)) => Err(failure),
-        }
+            Err(Unusable::Missing(failure) | Unusable::Refused(failure)) => return Err(failure),
+        };
+        let load = |outcome: &WriteOutcome| matches!(outcome, WriteOutcome::Overloaded(_) | WriteOutcome::Unknown(_));
+        self.flight.leave(slot, if outcomes.iter().any(load) { Went::TooMuch } else { Went::Well });
+        Ok(outcomes)
     }
-}
-
-fn too_large(reason: &str) -> WriteOutcome {
-    WriteOutcome::Rejected(Rejection { kind: "document_too_large".to_owned(), reason: reason.to_owned(), detail: None })
 }
 
 fn identify(shown: &str, body: &Value) -> Result<(Engine, String), Failure> {
@@ -154,15 +169,13 @@ fn identify(shown: &str, body: &Value) -> Result<(Engine, String), Failure> {
 #[async_trait]
 impl Sink for OpenSearch {
     async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
-        let most = self.options.document_bytes_max;
-        let large = |write: &Write| write.document.as_ref().is_some_and(|document| document.len() > most);
-        if writes.iter().any(large) {
-            // Rejected alone; what is left is written as ever.
-            let rest: Vec<Write> = writes.iter().filter(|write| !large(write)).cloned().collect();
+        let unsendable: Vec<Option<WriteOutcome>> =
+            writes.iter().map(|write| bulk::unsendable(write, &self.options)).collect();
+        if unsendable.iter().any(Option::is_some) {
+            let open = writes.iter().zip(&unsendable).filter(|(_, outcome)| outcome.is_none());
+            let rest: Vec<Write> = open.map(|(write, _)| write.clone()).collect();
             let mut outcomes = Box::pin(self.write(&rest)).await?.into_iter();
-            let reason = format!("larger than document_bytes_max of {most} bytes");
-            let outcome = |write: &Write| if large(write) { Some(too_large(&reason)) } else { outcomes.next() };
-            return Ok(writes.iter().filter_map(outcome).collect());
+            return Ok(unsendable.into_iter().filter_map(|outcome| outcome.or_else(|| outcomes.next())).collect());
         }
         let ranges = bulk::plan(writes, self.options.bulk_bytes_max, self.options.bulk_writes_max);
         let sent = join_all(ranges.into_iter().map(|range| self.send(&writes[range]))).await;

@@ -4,34 +4,23 @@ use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::Answer;
+use super::client::{NoAnswer, error_type};
+use super::names::write_alias;
+use super::own_index;
 use super::sink::OpenSearch;
 use crate::edges::{Failure, Revision, State};
 use crate::model::StateDocument;
 
 impl OpenSearch {
-    fn state_index(&self) -> String {
+    pub(super) fn state_index(&self) -> String {
         format!("{}docmill-state", self.options.index_prefix)
     }
 
-    fn state_path(&self, pipeline: &str, rest: &str) -> String {
-        format!("{}/_doc/{}{rest}", self.state_index(), segment(pipeline))
-    }
-
-    /// Makes the state's index, if it is not there. Its documents are kept as they are, and nothing of them is indexed.
-    async fn ensure_state_index(&self) -> Result<(), Failure> {
-        let what = "make the index of docmill's state";
-        let body = json!({
-            "settings": { "number_of_shards": 1, "auto_expand_replicas": "0-1", "hidden": true },
-            "mappings": { "dynamic": "strict", "properties": { "state": { "type": "object", "enabled": false } } },
-        });
-        let answer = self
-            .client
-            .request(Method::PUT, &self.state_index(), Some(&body))
-            .await
-            .map_err(|error| self.client.no_answer(what, error))?;
-        let exists = answer.body["error"]["type"] == "resource_already_exists_exception";
-        if answer.status.is_success() || exists { Ok(()) } else { Err(self.client.refused(what, &answer)) }
+    /// The revision under which exactly this document is there, if it is: then an earlier try of ours was applied, for
+    /// a document carries its owner's random token.
+    async fn applied(&self, pipeline: &str, document: &StateDocument) -> Result<Option<Revision>, Failure> {
+        let found = self.load(pipeline).await?;
+        Ok(found.filter(|(found, _)| found == document).map(|(_, revision)| revision))
     }
 }
 
@@ -39,15 +28,13 @@ impl OpenSearch {
 impl State for OpenSearch {
     async fn load(&self, pipeline: &str) -> Result<Option<(StateDocument, Revision)>, Failure> {
         let what = format!("read the state of pipeline {pipeline}");
-        let answer = self
-            .client
-            .request(Method::GET, &self.state_path(pipeline, ""), None)
-            .await
-            .map_err(|error| self.client.no_answer(&what, error))?;
-        if answer.status.as_u16() == 404 {
+        let path = format!("{}/_doc/{}", self.state_index(), segment(pipeline));
+        let answer = self.client.call(Method::GET, &path, None, &what).await?;
+        let no_index = error_type(&answer.body) == "index_not_found_exception";
+        if answer.not_found() && (no_index || answer.body["found"] == false) {
             return Ok(None);
         }
-        if !answer.status.is_success() {
+        if !answer.succeeded() {
             return Err(self.client.refused(&what, &answer));
         }
         let unreadable = |why: String| {
@@ -69,24 +56,39 @@ impl State for OpenSearch {
         let what = format!("write the state of pipeline {pipeline}");
         let condition = match expected.map(|revision| revision.0.split_once(':')) {
             None => {
-                self.ensure_state_index().await?;
-                "?op_type=create".to_owned()
+                let mapping = json!({
+                    "dynamic": "strict", "properties": { "state": { "type": "object", "enabled": false } },
+                });
+                own_index::ensure(&self.client, &self.state_index(), mapping).await?;
+                "op_type=create".to_owned()
             }
-            Some(Some((number, term))) => format!("?if_seq_no={number}&if_primary_term={term}"),
+            Some(Some((number, term))) => format!("if_seq_no={number}&if_primary_term={term}"),
             Some(None) => return Err(Failure::fatal(format!("{what}: a revision that this sink did not give"))),
         };
+        let index = write_alias(&self.state_index());
+        let path = format!("{index}/_doc/{}?{condition}&require_alias=true&timeout=30s", segment(pipeline));
         let state = serde_json::to_value(document)
             .map_err(|error| Failure::fatal(format!("{what}: it is no JSON")).with_source(error))?;
-        let answer: Answer = self
-            .client
-            .request(Method::PUT, &self.state_path(pipeline, &condition), Some(&json!({ "state": state })))
-            .await
-            .map_err(|error| self.client.no_answer(&what, error))?;
+        let answer = match self.client.request(Method::PUT, &path, Some(&json!({ "state": state }))).await {
+            Ok(answer) => answer,
+            Err(error @ NoAnswer::NotSent(_)) => return Err(self.client.no_answer(&what, error)),
+            Err(error) => {
+                let applied = self.applied(pipeline, document).await.ok().flatten();
+                return applied.ok_or_else(|| self.client.no_answer(&what, error));
+            }
+        };
         if answer.status.as_u16() == 409 {
+            if let Some(revision) = self.applied(pipeline, document).await? {
+                return Ok(revision);
+            }
             return Err(Failure::fatal(format!("{what} on {}: it was written by another process", self.client.shown))
-                .with_advice("an index has one pipeline: see that only one process runs it"));
+                .with_advice("another process owns this destination: see that only one runs the pipeline"));
         }
-        if !answer.status.is_success() {
+        if error_type(&answer.body) == "index_not_found_exception" {
+            return Err(Failure::fatal(format!("{what}: index {} was deleted", self.state_index()))
+                .with_advice("start again; indexes that hold documents already must be deleted first"));
+        }
+        if !answer.succeeded() {
             return Err(self.client.refused(&what, &answer));
         }
         // Applied, but by which writing is not known: as good as no answer.

@@ -4,6 +4,8 @@ mod embedded_postgres;
 mod faulty_server;
 mod guests;
 mod halves;
+mod ndjson;
+mod opensearch;
 mod pgoutput;
 mod shop;
 mod shop_oracle;

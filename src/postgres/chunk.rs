@@ -9,8 +9,8 @@ use super::cells::{Decode, push_cell};
 use super::error::failed;
 use super::params::Param;
 use super::plan::expression_of;
-use super::pool::Pool;
-use super::{quote, types};
+use super::pool::{Lease, Pool};
+use super::{fetch, quote, types};
 use crate::edges::{Chunk, Failure};
 use crate::model::{ColumnBuilder, Rows, TableName};
 
@@ -43,6 +43,18 @@ impl Chunks {
         limit: usize,
     ) -> Result<Chunk, Failure> {
         let mut lease = pool.lease().await?;
+        let reading = self.read_now(&mut lease, table, keys, after, limit);
+        fetch::in_time(&pool.source().options, reading).await
+    }
+
+    async fn read_now(
+        &self,
+        lease: &mut Lease,
+        table: &TableName,
+        keys: &[String],
+        after: Option<&[String]>,
+        limit: usize,
+    ) -> Result<Chunk, Failure> {
         let connection = lease.work()?;
         let known = self.locked().get(table).cloned();
         let shape = match &known {
@@ -90,8 +102,8 @@ fn statement(
                 .with_advice("deploy a builder for the new shape of the table")
         })?);
     }
-    let primary_key = shape.primary_key.iter().map(|(name, _)| quote::identifier(name));
-    let primary_key: Vec<String> = primary_key.collect();
+    let primary_key = shape.primary_key.iter();
+    let primary_key: Vec<String> = primary_key.map(|(name, _)| format!("t.{}", quote::identifier(name))).collect();
     expressions.extend(primary_key.iter().map(|name| format!("{name}::text")));
     let behind = match after {
         None => String::new(),
@@ -110,7 +122,7 @@ fn statement(
         }
     };
     Ok(format!(
-        "select {} from {}{behind} order by {} limit {limit}",
+        "select {} from {} as t{behind} order by {} limit {limit}",
         expressions.join(", "),
         quote::table(table),
         primary_key.join(", ")

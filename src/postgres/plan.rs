@@ -135,10 +135,10 @@ fn refusal(error: tokio_postgres::Error, text: &str) -> PlanError {
     }
 }
 
-/// How a column of a table is read: as it is, as JSON or as text.
+/// How a column of a table `t` is read: as it is, as JSON or as text.
 pub(super) fn expression_of(column: &str, oid: u32, form: super::types::Form) -> String {
     use super::types::Form;
-    let column = quote::identifier(column);
+    let column = format!("t.{}", quote::identifier(column));
     match (Type::from_oid(oid).as_ref().and_then(Decode::of), form) {
         (Some(_), _) => column,
         (None, Form::Array(_) | Form::Composite) => format!("to_json({column})"),

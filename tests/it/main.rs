@@ -5,6 +5,7 @@ mod faulty_server;
 mod guests;
 mod halves;
 mod pgoutput;
+mod postgres;
 mod shop;
 mod shop_oracle;
 mod support;

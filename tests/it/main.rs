@@ -1,9 +1,11 @@
 //! The tests of docmill, by subject; against real servers that they start themselves. `tests/run` runs them with all they need.
 
+mod config;
 mod embedded_postgres;
 mod faulty_server;
 mod guests;
 mod halves;
+mod ndjson;
 mod pgoutput;
 mod postgres;
 mod shop;

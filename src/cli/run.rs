@@ -1,0 +1,52 @@
+//! `docmill run`: the pipelines of a configuration, until they are told to stop.
+
+use anyhow::Context;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::exit::{Exit, wrong_usage};
+use super::{ConfigFile, signals};
+use crate::config;
+use crate::telemetry::Screen;
+use crate::wiring::{self, Ended, Trouble};
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+pub(super) async fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result<Exit> {
+    let loaded = config::load(&arguments.file.config).map_err(wrong_usage)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let shutdown = CancellationToken::new();
+    let first = "stopping: what was captured is written and confirmed (again to stop at once)";
+    let signals = signals::heed(&shutdown, screen, first).context("failed to wait for signals")?;
+    let ended = wiring::run(loaded.settings, screen.clone(), shutdown).await?;
+    drop(signals);
+    screen.beside(|| ended.iter().for_each(|one| eprintln!("{}", report(one))));
+    Ok(exit(&ended))
+}
+
+fn report(ended: &Ended) -> String {
+    let name = &ended.pipeline;
+    match &ended.result {
+        Ok(summary) => format!(
+            "pipeline {name}: {} changes, {} documents written, {} deleted, {} rejected; confirmed position {}",
+            summary.changes, summary.documents, summary.deleted, summary.rejected, summary.confirmed
+        ),
+        Err(trouble) => format!("pipeline {name}: {}", trouble.failure().chain()),
+    }
+}
+
+/// 1 when one failed while it ran, 2 when some never began for what their configuration says.
+fn exit(ended: &[Ended]) -> Exit {
+    let troubles = || ended.iter().filter_map(|one| one.result.as_ref().err());
+    match troubles().next() {
+        None => Exit::Fine,
+        Some(_) if troubles().any(|trouble| matches!(trouble, Trouble::Running(_))) => Exit::Failed,
+        Some(_) => Exit::Usage,
+    }
+}

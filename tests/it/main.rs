@@ -1,6 +1,7 @@
 //! The tests of docmill, by subject; against real servers that they start themselves. `tests/run` runs them with all they need.
 
 mod config;
+mod crash;
 mod embedded_postgres;
 mod faulty_server;
 mod guests;

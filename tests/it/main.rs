@@ -2,6 +2,7 @@
 
 mod config;
 mod crash;
+mod delivery;
 mod embedded_postgres;
 mod faulty_server;
 mod guests;

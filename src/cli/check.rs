@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::ConfigFile;
-use super::exit::{Exit, wrong_usage};
+use super::exit::{Exit, wrong_configuration};
 use crate::config::{self, Problems};
 use crate::edges::{Finding, Severity};
 use crate::wiring;
@@ -28,7 +28,7 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<Exit> {
             print(&serde_json::to_string_pretty(&unreadable(&problems))?)?;
             return Ok(Exit::Usage);
         }
-        Err(problems) => return Err(wrong_usage(problems)),
+        Err(problems) => return Err(wrong_configuration(&problems)),
     };
     let mut general = vec![Finding::ok("configuration", file.display().to_string())];
     general.extend(loaded.warnings.iter().map(|warning| Finding::warning("configuration", warning.as_str())));

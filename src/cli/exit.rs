@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::config::Problems;
+
 /// How the program ends; the numbers are documented in [`crate::cli`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -41,6 +43,15 @@ impl std::error::Error for WrongUsage {}
 /// An error that ends with exit code 2.
 pub(super) fn wrong_usage(text: impl fmt::Display) -> anyhow::Error {
     WrongUsage(text.to_string()).into()
+}
+
+/// Everything that is wrong with a configuration, a line each; ends with exit code 2.
+pub(super) fn wrong_configuration(problems: &Problems) -> anyhow::Error {
+    let count = match problems.problems.len() {
+        1 => "a problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    wrong_usage(format!("{count} with the configuration\n{problems}"))
 }
 
 /// A panic is a mistake of docmill: one line says where. Its message may quote data, so it comes with RUST_BACKTRACE only.

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::exit::{Exit, wrong_usage};
+use super::exit::{self, Exit};
 use super::{ConfigFile, signals};
 use crate::config;
 use crate::telemetry::Screen;
@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result<Exit> {
-    let loaded = config::load(&arguments.file.config).map_err(wrong_usage)?;
+    let loaded = config::load(&arguments.file.config).map_err(|problems| exit::wrong_configuration(&problems))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result
     let ended = wiring::run(loaded.settings, screen.clone(), shutdown).await?;
     drop(signals);
     screen.beside(|| ended.iter().for_each(|one| eprintln!("{}", report(one))));
-    Ok(exit(&ended))
+    Ok(code(&ended))
 }
 
 fn report(ended: &Ended) -> String {
@@ -42,7 +42,7 @@ fn report(ended: &Ended) -> String {
 }
 
 /// 1 when one failed while it ran, 2 when some never began for what their configuration says.
-fn exit(ended: &[Ended]) -> Exit {
+fn code(ended: &[Ended]) -> Exit {
     let troubles = || ended.iter().filter_map(|one| one.result.as_ref().err());
     match troubles().next() {
         None => Exit::Fine,

@@ -12,7 +12,7 @@ use serde::Serialize;
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The line in the file, from 1.
+    /// The line in the file, from 1; 0 for the file as a whole.
     pub line: usize,
     /// The column in it in characters, from 1.
     pub column: usize,
@@ -104,6 +104,10 @@ impl<'i> Collector<'i> {
     }
 
     fn place(&self, at: Range<usize>, key: String, message: String) -> Problem {
+        // What is missing from the document as a whole has no place in it.
+        if at == (0..0) {
+            return Problem { line: 0, column: 0, key, message };
+        }
         let before = self.text.get(..at.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

@@ -24,14 +24,14 @@ pub struct WasmBuilder {
 }
 
 impl WasmBuilder {
-    /// Compiles `bytes`, checks what it imports and exports, and asks it what it declares. `config` is handed to it; `name`
-    /// (the pipeline's) stands in errors and logs.
+    /// Compiles `bytes`, checks what it imports and exports, and asks it what it declares. `config` is handed to it;
+    /// `name` (the pipeline's) stands in errors and logs.
     ///
     /// # Errors
     ///
     /// `Fatal`: a file that is no component, one of another world, one that imports what no builder is given, one whose
-    /// `describe` fails or says what cannot be. Each names what was found and what to do. `Transient` when the process is in
-    /// the way.
+    /// `describe` fails or says what cannot be. Each names what was found and what to do. `Transient` when the process
+    /// is in the way.
     pub async fn load(
         runtime: &Arc<Runtime>,
         bytes: &[u8],

@@ -1,8 +1,9 @@
 //! A compiled component against the world of builders: imports that are allowed, exports that fit.
 
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{Component as World, ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, HasSelf, Linker};
 
+use super::bindings::docmill::builder::types::{Affected, Outcome, Rowset};
 use super::bindings::{Builder, BuilderPre};
 use super::compile::compile;
 use super::failures::Cause;
@@ -16,9 +17,8 @@ use crate::edges::Failure;
 const IMPORTS: [&str; 3] =
     ["docmill:builder/types@0.1.0", "docmill:builder/host@0.1.0", "docmill:builder/source@0.1.0"];
 
-/// The interface that it must export, and the functions in it.
+/// The interface that it must export.
 const EXPORT: &str = "docmill:builder/guest@0.1.0";
-const FUNCTIONS: [&str; 3] = ["describe", "resolve", "assemble"];
 
 const ANOTHER_WORLD: &str = "build it against wit/v1/builder.wit of this docmill";
 
@@ -75,7 +75,7 @@ fn check_imports(runtime: &Runtime, what: &str, component: &Component) -> Result
     let advice = if foreign.iter().any(|name| name.starts_with("docmill:")) {
         "this docmill serves the contract 0.1.0: build it against wit/v1/builder.wit"
     } else if foreign.iter().any(|name| name.starts_with("wasi:")) {
-        "build it without WASI: in Rust for wasm32-unknown-unknown, with componentize-qjs or componentize-py with --stub-wasi"
+        "build it without WASI: in Rust for wasm32-unknown-unknown, elsewhere with --stub-wasi of componentize"
     } else {
         "a builder may import the host and source of docmill:builder, nothing else"
     };
@@ -92,13 +92,43 @@ fn check_exports(runtime: &Runtime, what: &str, component: &Component) -> Result
         let message = format!("{what}: it is no builder: it exports {found} and not {EXPORT}");
         return Err(Failure::fatal(message).with_advice(ANOTHER_WORLD));
     };
-    let missing: Vec<&str> = FUNCTIONS.into_iter().filter(|name| guest.get_export(engine, name).is_none()).collect();
-    if missing.is_empty() {
+    let mut problems = Vec::new();
+    for (name, fits) in FUNCTIONS {
+        let function = match guest.get_export(engine, name).map(|exported| exported.ty) {
+            Some(ComponentItem::ComponentFunc(function)) => function,
+            _ => {
+                problems.push(format!("lacks {name}"));
+                continue;
+            }
+        };
+        if let Err(error) = fits(&function, &world) {
+            let error = printable(&format!("{error:#}"), TYPE_BYTES_MAX);
+            problems.push(format!("has {name} with another type: {error}"));
+        }
+    }
+    if problems.is_empty() {
         return Ok(());
     }
-    let missing = listed(missing.into_iter());
-    Err(Failure::fatal(format!("{what}: {EXPORT} lacks {missing}")).with_advice(ANOTHER_WORLD))
+    let message = format!("{what}: it is no builder: its {EXPORT} {}", problems.join(", "));
+    Err(Failure::fatal(message).with_advice(ANOTHER_WORLD))
 }
+
+type Fits = fn(&ComponentFunc, &World) -> wasmtime::Result<()>;
+
+/// The functions of [`EXPORT`], each with its type in the contract.
+const FUNCTIONS: [(&str, Fits); 3] = [
+    ("describe", |function, world| function.typecheck::<(), (Result<String, String>,)>(&world.instance_type())),
+    ("resolve", |function, world| {
+        function.typecheck::<(String, String, Rowset), (Result<Affected, String>,)>(&world.instance_type())
+    }),
+    ("assemble", |function, world| {
+        type Answer = Result<Vec<Outcome>, String>;
+        function.typecheck::<(String, Vec<String>, Vec<Rowset>), (Answer,)>(&world.instance_type())
+    }),
+];
+
+/// Bytes of what is wrong with a type that are shown.
+const TYPE_BYTES_MAX: usize = 200;
 
 /// Names that are shown of many.
 const NAMES_MAX: usize = 10;

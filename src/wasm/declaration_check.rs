@@ -56,7 +56,7 @@ fn query(name: &str, text: &str, problems: &mut Vec<String>) {
     let shown = shown(name);
     if name.is_empty() || name.len() > QUERY_NAME_BYTES_MAX || name.chars().any(char::is_control) {
         problems.push(format!(
-            "the query name \"{shown}\" is empty, longer than {QUERY_NAME_BYTES_MAX} bytes, or holds a control character"
+            "the query name \"{shown}\" is empty, longer than {QUERY_NAME_BYTES_MAX} bytes or holds a control character"
         ));
     }
     if text.trim().is_empty() {
@@ -72,8 +72,8 @@ fn index(declaration: &Declaration, index: &IndexDeclaration, problems: &mut Vec
     let at = format!("index \"{}\"", shown(&index.name));
     if !is_index_name(&index.name) {
         problems.push(format!(
-            "{at}: an index name is a letter or digit and up to {} more of a-z, 0-9, _ and -, and does not begin with docmill",
-            INDEX_NAME_BYTES_MAX - 1
+            "{at}: an index name is 1 to {INDEX_NAME_BYTES_MAX} of a-z, 0-9, _ and -, begins with none of the last two \
+             and not with docmill"
         ));
     }
     for (part, value) in [("mapping", Some(&index.mapping)), ("settings", index.settings.as_ref())] {
@@ -85,10 +85,8 @@ fn index(declaration: &Declaration, index: &IndexDeclaration, problems: &mut Vec
             problems.push(format!("{at}: its {part} is nested deeper than {MAPPING_DEPTH_MAX}"));
         }
     }
-    if let Some(routing) = &index.routing {
-        if routing.until.is_empty() || routing.until.len() > ROUTING_BYTES_MAX {
-            problems.push(format!("{at}: routing.until is empty or longer than {ROUTING_BYTES_MAX} bytes"));
-        }
+    if index.routing.as_ref().is_some_and(|routing| !(1..=ROUTING_BYTES_MAX).contains(&routing.until.len())) {
+        problems.push(format!("{at}: routing.until is empty or longer than {ROUTING_BYTES_MAX} bytes"));
     }
     at_most(&format!("{at}: reads"), index.reads.len(), READS_MAX, problems);
     for read in index.reads.iter().filter(|read| !declaration.queries.contains_key(*read)) {

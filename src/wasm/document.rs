@@ -73,8 +73,8 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
     }
 }
 
-/// Line breaks are legal between tokens (inside strings JSON has none), but in a bulk request one would end the document
-/// and begin a line of the guest's own.
+/// Line breaks are legal between tokens (inside strings JSON has none), but in a bulk request one would end the
+/// document and begin a line of the guest's own.
 fn one_line(text: String) -> Bytes {
     let mut bytes = text.into_bytes();
     let breaks = bytes.iter_mut().filter(|byte| matches!(**byte, b'\n' | b'\r'));

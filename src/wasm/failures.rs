@@ -1,7 +1,7 @@
 //! Why a call ended without an answer, in the words and classes of the edges.
 //!
-//! What is ours (names, limits, the guest's function names) is the message; what the guest itself wrote may quote a row and is the
-//! cause: bounded, escaped, and kept where only the quarantine record and an author's terminal show it.
+//! What is ours (names, limits, the guest's function names) is the message; what the guest itself wrote may quote a row
+//! and is the cause: bounded, escaped, and kept where only the quarantine record and an author's terminal show it.
 
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
@@ -18,10 +18,10 @@ pub(super) fn over(what: &str, limit: &str, found: usize, allowed: usize) -> Fai
 }
 
 /// The wall clock ran out.
-pub(super) fn wall(what: &str, state_wall: std::time::Duration) -> Failure {
+pub(super) fn wall(what: &str, limit: std::time::Duration) -> Failure {
     Failure::new(
         FailureClass::Time,
-        format!("{what}: not done within the limit wall of {state_wall:?}, waiting for the database included"),
+        format!("{what}: not done within the limit wall of {limit:?}, waiting for the database included"),
     )
 }
 
@@ -89,8 +89,8 @@ fn place(error: &wasmtime::Error) -> String {
     }
 }
 
-/// The engine prints a line for each function (`  0:  0x1d - module!function`) and one for its place in the source, where that is
-/// known (`  at src/lib.rs:7:1`). Its way of printing is the only one that makes mangled names readable.
+/// The engine prints a line for each function (`  0:  0x1d - module!function`) and one for its place in the source,
+/// where that is known (`  at src/lib.rs:7:1`). Its way of printing is the only one that makes mangled names readable.
 fn frames(backtrace: &str) -> String {
     let mut frames: Vec<String> = Vec::new();
     for line in backtrace.lines() {

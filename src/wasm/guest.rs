@@ -52,7 +52,7 @@ impl Guest {
         &self.runtime
     }
 
-    /// Calls an export; `what` names it in errors, `json` says whether the guest has the memory of those that take JSON.
+    /// Calls an export; `what` names it in errors, `json` says whether it has the memory of guests that take JSON.
     pub(super) async fn call(
         &self,
         what: &Arc<str>,

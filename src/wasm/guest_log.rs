@@ -1,4 +1,4 @@
-//! What a guest logs: lines for the operator, bounded for each call and for each builder, and unable to steer a terminal.
+//! What a guest logs: lines for the operator, bounded for each call and each builder, and unable to steer a terminal.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -34,8 +34,8 @@ impl GuestLog {
         }
     }
 
-    /// One line of the guest. Past the limit of the call lines are dropped; past that of the builder they are kept for the call's
-    /// error only.
+    /// One line of the guest. Past the limit of the call lines are dropped; past that of the builder they are kept for
+    /// the call's error only.
     pub(super) fn line(&mut self, level: Level, message: &str) {
         if self.bytes_left == 0 {
             return;

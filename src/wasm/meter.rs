@@ -1,4 +1,5 @@
-//! CPU time of one call: what passes between a resume and the next yield, so that waiting for the database costs nothing.
+//! CPU time of one call: what passes between a resume and the next yield, so that waiting for the database costs
+//! nothing.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -21,8 +21,9 @@ pub(super) fn printable(text: &str, bytes_max: usize) -> String {
 
 /// Control characters, line and paragraph separators, and what turns the direction of writing.
 fn steers(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let turns = ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    let separates = '\u{2028}'..='\u{2029}';
+    character.is_control() || separates.contains(&character) || turns.iter().any(|turns| turns.contains(&character))
 }
 
 #[cfg(test)]

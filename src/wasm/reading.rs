@@ -72,8 +72,8 @@ fn size(answers: &[Rows]) -> (usize, usize) {
     (rows, answers.iter().map(Rows::bytes).sum())
 }
 
-/// A snapshot that works and ends on the runtime it came from: guests' threads run guests and nothing else, so that a spinning
-/// one delays no query, and waiting for a query is not the guest's CPU time.
+/// A snapshot that works and ends on the runtime it came from: guests' threads run guests and nothing else, so that a
+/// spinning one delays no query, and waiting for a query is not the guest's CPU time.
 struct Moment {
     snapshot: Option<Box<dyn Snapshot>>,
     home: Handle,

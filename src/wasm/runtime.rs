@@ -1,5 +1,5 @@
-//! What lives as long as the process: one engine with its pool, the thread that ticks epochs, and a small runtime of its own
-//! for guest calls, so that a guest that burns its whole budget on every thread never delays capture or HTTP.
+//! What lives as long as the process: one engine with its pool, the thread that ticks epochs, and a small runtime of
+//! its own for guest calls, so that a guest that burns its whole budget on every thread never delays capture or HTTP.
 
 use std::fmt;
 use std::sync::Arc;

@@ -15,8 +15,8 @@ pub(super) fn version(component: &[u8], config: &str) -> BuilderVersion {
     BuilderVersion(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The configuration as text: without spaces and with the keys of every object sorted, so that moving lines in a file changes
-/// no version.
+/// The configuration as text: without spaces and with the keys of every object sorted, so that moving lines in a file
+/// changes no version.
 pub(super) fn canonical(config: &Value) -> String {
     sorted(config).to_string()
 }

@@ -180,9 +180,9 @@ fn an_empty_file_says_what_there_must_be() {
     assert_eq!(
         said(""),
         [
-            ":1:1: expected at least one table [sources.NAME] that says where changes come from",
-            ":1:1: expected at least one table [sinks.NAME] that says where documents go",
-            ":1:1: expected at least one table [pipelines.NAME] that says which builder stands between them",
+            ": expected at least one table [sources.NAME] that says where changes come from",
+            ": expected at least one table [sinks.NAME] that says where documents go",
+            ": expected at least one table [pipelines.NAME] that says which builder stands between them",
         ]
     );
 }
@@ -269,7 +269,7 @@ fn what_no_pipeline_uses_is_a_warning_and_so_is_what_is_not_enforced() {
     assert_eq!(
         loaded.warnings,
         [
-            "conf/docmill.toml:1:1: sinks.spare: no pipeline uses it",
+            "conf/docmill.toml: sinks.spare: no pipeline uses it",
             "conf/docmill.toml:8:11: pipelines.shop.max_lag: this docmill reads and checks it, \
              but does not detach a pipeline that is behind yet",
         ]

@@ -146,7 +146,7 @@ impl Observer for Touched {
 
     fn on_pass(&self, report: &PassReport) {
         if report.done {
-            let text = format!("  {}: {} documents, {} done", report.index, report.documents, report.reason);
+            let text = format!("  {}: {} documents done ({})", report.index, report.documents, report.reason);
             super::say(&self.screen, &text);
         }
     }

@@ -1,6 +1,5 @@
 //! The shop's component, as users write them, without a database: rows in, documents out.
 
-use std::time::Instant;
 
 use docmill::edges::{AssembleRequest, DocumentBuilder};
 use docmill::model::{CellKind, Column, ColumnBuilder, Outcome, Rows, Value as Cell};
@@ -119,35 +118,4 @@ async fn a_row_leads_to_ids_or_to_a_query() {
 async fn the_same_rows_make_the_same_bytes_again() {
     let shop = shop().await;
     assert_eq!(assemble(&shop, 300).await, assemble(&shop, 300).await);
-}
-
-/// `cargo test --test it the_shop_is_quick -- --nocapture` prints what a call takes.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_shop_is_quick() {
-    let shop = shop().await;
-    let (mut assembled, mut resolved) = (Vec::new(), Vec::new());
-    for _ in 0..30 {
-        let request = AssembleRequest {
-            index: "users".into(),
-            ids: (0..500).map(|user| user.to_string()).collect(),
-            reads: reads(500),
-            source: Box::new(Source::Rows(0)),
-        };
-        let began = Instant::now();
-        assert_eq!(shop.assemble(request).await.unwrap().len(), 500);
-        assembled.push(began.elapsed());
-        let rows = ids(1000);
-        let began = Instant::now();
-        assert_eq!(shop.resolve("users", "users", rows).await.unwrap().ids.len(), 1000);
-        resolved.push(began.elapsed());
-    }
-    assembled.sort();
-    resolved.sort();
-    println!("median: assemble 500 users {:?}, resolve 1,000 rows {:?}", assembled[15], resolved[15]);
-    assert!(
-        assembled[15].as_millis() < 500 && resolved[15].as_millis() < 500,
-        "{:?} {:?}",
-        assembled[15],
-        resolved[15]
-    );
 }

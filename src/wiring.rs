@@ -1,4 +1,5 @@
-//! Settings become running pipelines. The only file that names PostgreSQL, WebAssembly and the sinks together.
+//! Settings become running pipelines. The only place that names PostgreSQL, WebAssembly and the sinks
+//! together.
 //!
 //! ```text
 //! Settings ─▶ builders, one after the other ─▶ per pipeline: sink (shared by name and prefix), source ─▶ Engine::run
@@ -7,10 +8,10 @@
 //!
 //! Pipelines run beside each other; one that fails is reported, and the others go on.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+mod builders;
+mod check;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,18 +21,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
 use crate::config::{PipelineSettings, Settings, SinkSettings};
-use crate::edges::{DocumentBuilder, Failure, FailureClass, Finding, Observer, Sink, Waiting};
+use crate::edges::{DocumentBuilder, Failure, FailureClass, Observer, Sink, Waiting};
 use crate::ndjson::Ndjson;
 use crate::opensearch::OpenSearch;
-use crate::pipeline::{Summary, captured_tables};
-use crate::postgres::{self, Postgres};
+use crate::pipeline::Summary;
+use crate::postgres::Postgres;
 use crate::server::{Served, Server};
 use crate::telemetry::{All, Log, Metrics, PipelineMetrics, Progress, Screen, Status};
-use crate::wasm::{Runtime, RuntimeOptions, WasmBuilder};
+use crate::wasm::WasmBuilder;
+use builders::Builders;
+pub use check::check;
 
 /// Between two attempts to reach a sink that does not answer; it doubles.
 const RECONNECT_FIRST: Duration = Duration::from_millis(500);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(30);
+
+/// How long open requests may take when everything else has ended.
+const SERVER_GRACE: Duration = Duration::from_secs(2);
 
 /// How a pipeline ended.
 #[derive(Debug)]
@@ -73,7 +79,17 @@ pub async fn run(settings: Settings, screen: Screen, shutdown: CancellationToken
     let server = Server::bind(&settings.server.listen, &settings.server.names, served).await?;
     tracing::info!("serving /health, /ready, /metrics and /api/v1/status on http://{}", server.address());
     let serving = CancellationToken::new();
-    let server = server.run(serving.clone());
+    let server = async {
+        let late = async {
+            serving.cancelled().await;
+            tokio::time::sleep(SERVER_GRACE).await;
+        };
+        // Whoever does not finish a request must not hold up the end.
+        tokio::select! {
+            ended = server.run(serving.clone()) => ended,
+            () = late => Ok(()),
+        }
+    };
 
     let pipelines = async {
         let ended = run_pipelines(&settings, &metrics, &statuses, &screen, &shutdown).await;
@@ -97,6 +113,7 @@ async fn run_pipelines(
     let mut builders = Builders::new(settings)?;
     let sinks = Arc::new(Sinks::new(settings));
     let mut running = JoinSet::new();
+    let mut names = HashMap::new();
     for (pipeline, status) in settings.pipelines.iter().zip(statuses) {
         let builder = tokio::select! {
             builder = builders.load(pipeline) => builder,
@@ -116,9 +133,21 @@ async fn run_pipelines(
             sinks: Arc::clone(&sinks),
             shutdown: shutdown.clone(),
         };
-        running.spawn(one.run(builder, watchers));
+        names.insert(running.spawn(one.run(builder, watchers)).id(), pipeline.name.clone());
     }
-    Ok(running.join_all().await)
+    let mut ended = Vec::new();
+    while let Some(joined) = running.join_next_with_id().await {
+        ended.push(match joined {
+            Ok((_, one)) => one,
+            // A mistake of docmill in one pipeline; the others go on.
+            Err(error) => {
+                let pipeline = names.get(&error.id()).cloned().unwrap_or_default();
+                let failure = Failure::fatal("the pipeline ended by an internal error").with_source(error);
+                Ended { pipeline, result: Err(Trouble::Running(failure)) }
+            }
+        });
+    }
+    Ok(ended)
 }
 
 /// Who is told of one pipeline.
@@ -139,6 +168,7 @@ struct One {
 impl One {
     async fn run(self, builder: Result<Arc<WasmBuilder>, Failure>, watchers: Watchers) -> Ended {
         let name = self.pipeline.name.clone();
+        let one_of_many = self.settings.pipelines.len() > 1;
         let observer: Arc<dyn Observer> = Arc::new(All(vec![
             Arc::new(Log::new(&*name)),
             Arc::clone(&watchers.metrics) as _,
@@ -150,7 +180,10 @@ impl One {
             Err(failure) => Err(Trouble::Configuration(failure)),
         };
         let failure = result.as_ref().err().map(Trouble::failure);
-        if let Some(failure) = failure {
+        // The only one is in the report, which comes at once.
+        if let Some(failure) = failure
+            && one_of_many
+        {
             tracing::error!(pipeline = %name, "the pipeline ended: {}", failure.chain());
         }
         watchers.status.ended(failure);
@@ -203,58 +236,6 @@ impl One {
     }
 }
 
-/// Loads builders, and sees that no two pipelines write the same index.
-struct Builders {
-    runtime: Arc<Runtime>,
-    /// Which pipeline writes it, by sink and full name of the index.
-    writers: BTreeMap<(String, String), String>,
-}
-
-impl Builders {
-    fn new(settings: &Settings) -> Result<Self, Failure> {
-        let defaults = RuntimeOptions::default();
-        let memory = |pipeline: &PipelineSettings| pipeline.limits.memory_bytes.max(pipeline.limits.json_memory_bytes);
-        let largest = settings.pipelines.iter().map(memory).max().unwrap_or_default();
-        let memory_bytes_max = defaults.memory_bytes_max.max(largest);
-        let runtime = Runtime::new(RuntimeOptions { memory_bytes_max, ..defaults })?;
-        Ok(Self { runtime, writers: BTreeMap::new() })
-    }
-
-    async fn load(&mut self, pipeline: &PipelineSettings) -> Result<Arc<WasmBuilder>, Failure> {
-        let PipelineSettings { name, limits, config, .. } = pipeline;
-        let bytes = component(&pipeline.builder, limits.component_bytes)?;
-        let builder = WasmBuilder::load(&self.runtime, &bytes, config.clone(), limits.clone(), name).await?;
-        for index in builder.declaration().indexes.iter() {
-            let full = format!("{}{}", pipeline.index_prefix, index.name);
-            if let Some(other) = self.writers.insert((pipeline.sink.clone(), full.clone()), name.clone()) {
-                let failure = Failure::fatal(format!("pipelines {other} and {name} would both write index {full}"));
-                return Err(failure.with_advice("give one of them an `index_prefix` or another sink"));
-            }
-        }
-        let declared = |index: &String| builder.declaration().index(index).is_some();
-        if let Some(index) = pipeline.on_rejected.indexes.keys().find(|index| !declared(index)) {
-            let known: Vec<_> = builder.declaration().indexes.iter().map(|index| index.name.as_str()).collect();
-            let failure = Failure::fatal(format!("on_rejected of pipeline {name} names index {index}"));
-            return Err(failure.with_advice(format!("its builder declares {}", known.join(", "))));
-        }
-        Ok(builder)
-    }
-}
-
-/// The bytes of a component, at most `bytes_max`, so that a wrong path cannot fill the memory.
-fn component(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
-    let shown = path.display();
-    let refused = |error: std::io::Error| Failure::fatal(format!("failed to read builder {shown}")).with_source(error);
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(refused)?;
-    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(refused)?;
-    if bytes.len() > bytes_max {
-        let failure = Failure::fatal(format!("builder {shown} has more than {bytes_max} bytes"));
-        return Err(failure.with_advice("build it smaller, or raise `component` in the pipeline's limits"));
-    }
-    Ok(bytes)
-}
-
 /// The sinks, each connected once: pipelines share one where its name and their index prefix are the same.
 struct Sinks {
     cells: HashMap<(String, String), OnceCell<Arc<dyn Sink>>>,
@@ -286,73 +267,5 @@ impl Sinks {
             })
         };
         cell.get_or_try_init(connect).await.cloned()
-    }
-}
-
-/// Looks at everything that running these settings needs, and changes nothing: the findings of each pipeline.
-///
-/// # Errors
-///
-/// `Fatal` when the runtime for guests cannot be had.
-pub async fn check(settings: &Settings) -> Result<Vec<(String, Vec<Finding>)>, Failure> {
-    let mut builders = Builders::new(settings)?;
-    let mut all = Vec::new();
-    for pipeline in &settings.pipelines {
-        let mut findings = Vec::new();
-        let builder = builders.load(pipeline).await;
-        let declaration = match &builder {
-            Ok(builder) => {
-                let declaration = builder.declaration();
-                let indexes: Vec<_> = declaration.indexes.iter().map(|index| index.name.as_str()).collect();
-                let found = format!("{}, makes {}", builder.version().short(), indexes.join(", "));
-                findings.push(Finding::ok(format!("builder {}", pipeline.builder.display()), found));
-                Some(declaration)
-            }
-            Err(failure) => {
-                findings.push(finding(format!("builder {}", pipeline.builder.display()), failure));
-                None
-            }
-        };
-        let tables = declaration.map(|known| captured_tables(known, &pipeline.schema)).unwrap_or_default();
-        findings.extend(postgres::check(&settings.postgres_options(pipeline), &tables, declaration).await);
-        let indexes = declaration.map(|known| known.indexes.as_slice()).unwrap_or_default();
-        match settings.sinks.get(&pipeline.sink) {
-            Some(SinkSettings::Search(search)) => {
-                match OpenSearch::connect(search.options(&pipeline.index_prefix)).await {
-                    Ok(sink) => findings.extend(sink.check(indexes).await),
-                    Err(failure) => findings.push(finding(format!("sink {}", pipeline.sink), &failure)),
-                }
-            }
-            Some(SinkSettings::Lines(path)) => findings.push(lines(path)),
-            Some(SinkSettings::Stdout) | None => {}
-        }
-        all.push((pipeline.name.clone(), findings));
-    }
-    Ok(all)
-}
-
-fn finding(subject: String, failure: &Failure) -> Finding {
-    let mut found = failure.message().to_owned();
-    let mut cause = std::error::Error::source(failure);
-    while let Some(error) = cause {
-        found.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    let finding = Finding::error(subject, found);
-    match failure.advice() {
-        Some(advice) => finding.with_remedy(advice),
-        None => finding,
-    }
-}
-
-/// Whether a file of lines could be written, without making it.
-fn lines(path: &Path) -> Finding {
-    let subject = format!("sink {}", path.display());
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match (path.is_dir(), directory.is_dir()) {
-        (true, _) => Finding::error(subject, "it is a directory").with_remedy("name a file with `path`"),
-        (_, false) => Finding::error(subject, format!("there is no directory {}", directory.display()))
-            .with_remedy(format!("mkdir -p {}", directory.display())),
-        _ => Finding::ok(subject, "documents are added to it"),
     }
 }

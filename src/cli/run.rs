@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::exit::{self, Exit};
 use super::{ConfigFile, signals};
 use crate::config;
+use crate::model::Position;
+use crate::pipeline::Summary;
 use crate::telemetry::Screen;
 use crate::wiring::{self, Ended, Trouble};
 
@@ -33,10 +35,17 @@ pub(super) async fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result
 fn report(ended: &Ended) -> String {
     let name = &ended.pipeline;
     match &ended.result {
-        Ok(summary) => format!(
-            "pipeline {name}: {} changes, {} documents written, {} deleted, {} rejected; confirmed position {}",
-            summary.changes, summary.documents, summary.deleted, summary.rejected, summary.confirmed
-        ),
+        Ok(summary) => {
+            let Summary { changes, documents, deleted, rejected, confirmed, .. } = summary;
+            let confirmed = match *confirmed {
+                Position::ZERO => "nothing was confirmed".to_owned(),
+                position => format!("confirmed position {position}"),
+            };
+            format!(
+                "pipeline {name}: {changes} changes, {documents} documents written, {deleted} deleted, \
+                 {rejected} rejected; {confirmed}"
+            )
+        }
         Err(trouble) => format!("pipeline {name}: {}", trouble.failure().chain()),
     }
 }

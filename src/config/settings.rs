@@ -76,7 +76,7 @@ pub struct SearchSettings {
     pub bulk_requests: Option<usize>,
 }
 
-/// Which search engine.
+/// Which search engine. Both are written to in the same way, and what answers is asked which it is: the word is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SearchEngine {
     /// OpenSearch 2 or 3.

@@ -5,15 +5,15 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use super::logging::Screen;
 use crate::edges::{Observer, PassReport};
 
 /// Between two lines of one pass, where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-const BAR: &str = "{prefix} [{bar:30}] {human_pos}/{human_len} documents, {per_sec}, {eta} left";
-const SPINNER: &str = "{prefix} {spinner} {human_pos} documents, {per_sec}";
+const BAR: &str = "{prefix} [{bar:30}] {human_pos}/{human_len} documents, {rate}/s, {eta} left";
+const SPINNER: &str = "{prefix} {spinner} {human_pos} documents, {rate}/s";
 
 /// Shows the passes of one pipeline.
 pub struct Progress {
@@ -53,8 +53,20 @@ impl Progress {
         }
         let bar = self.screen.bars().add(ProgressBar::no_length());
         bar.set_prefix(format!("{} {} {}", self.pipeline, report.index, report.reason));
+        set_style(&bar, SPINNER);
         bar.enable_steady_tick(Duration::from_millis(250));
         Shown::Bar(bar)
+    }
+}
+
+fn set_style(bar: &ProgressBar, template: &str) {
+    let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+        // Into a text in memory: it does not fail.
+        let _ = write!(text, "{:.0}", state.per_sec());
+    };
+    // The templates are the two above, which are sound.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
     }
 }
 
@@ -73,11 +85,10 @@ impl Observer for Progress {
                 // An estimate that turned out too low would show more than all of it.
                 let of = report.of.map(|of| of.max(report.documents));
                 if let Some(of) = of {
+                    if bar.length().is_none() {
+                        set_style(bar, BAR);
+                    }
                     bar.set_length(of);
-                }
-                let template = if of.is_some() { BAR } else { SPINNER };
-                if let Ok(style) = ProgressStyle::with_template(template) {
-                    bar.set_style(style.progress_chars("=> "));
                 }
                 bar.set_position(report.documents);
             }

@@ -63,7 +63,7 @@ pub(super) fn ended(error: wasmtime::Error, mut state: CallState, meter: &Meter)
         return Failure::new(FailureClass::Oversize, message).with_source(words(state, ""));
     }
     let why = match trap {
-        Some(trap) => trap.to_string(),
+        Some(trap) => format!("it trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
         None => printable(&cause, CAUSE_BYTES_MAX),
     };
     Failure::deterministic(format!("{what}: {why}{}", place(&error))).with_source(words(state, ""))

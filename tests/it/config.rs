@@ -59,7 +59,7 @@ fn the_smallest_example_of_the_readme_is_enough() {
     assert_eq!(pipeline.sink, "search");
     assert_eq!(pipeline.builder, Path::new("conf/builders/shop.wasm"));
     assert_eq!((pipeline.schema.as_str(), &pipeline.limits), ("public", &Limits::default()));
-    assert_eq!(pipeline.on_rejected.default, OnRejected::Stop);
+    assert_eq!(pipeline.on_rejected.default, OnRejected::Quarantine);
     assert_eq!(settings.server.listen, "127.0.0.1:7878");
 }
 
@@ -79,8 +79,8 @@ fn the_full_example_says_every_default_as_it_is() {
     assert_eq!(shop.queue_capacity, Some(docmill::pipeline::FlowLimits::default().queue_events_max));
     assert_eq!(shop.queue_bytes, Some(docmill::pipeline::FlowLimits::default().queue_bytes_max));
     assert_eq!((&shop.schema, &shop.index_prefix, shop.skip_backfill), (&default.schema, &default.index_prefix, false));
-    assert_eq!(shop.on_rejected.of("products"), OnRejected::Quarantine);
-    assert_eq!(shop.on_rejected.of("users"), OnRejected::Stop);
+    assert_eq!(shop.on_rejected.of("products"), OnRejected::Stop);
+    assert_eq!(shop.on_rejected.of("users"), OnRejected::Quarantine);
     assert_eq!(shop.max_lag, Some(2 << 30));
     assert_eq!(shop.config, serde_json::json!({ "currency": "EUR" }));
     assert_eq!(example.server, smallest.server);

@@ -27,7 +27,7 @@ use super::exit::{Exit, wrong_usage};
 use super::signals;
 use crate::Engine;
 use crate::config;
-use crate::edges::{DocumentBuilder, Failure, Sink};
+use crate::edges::{DocumentBuilder, Failure, FailureClass, Sink};
 use crate::embedded::{EmbeddedPostgres, Options, SHOP_SCHEMA, shop_seed};
 use crate::model::Position;
 use crate::opensearch::{OpenSearch, OpenSearchOptions};
@@ -80,8 +80,11 @@ pub(super) async fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result
     let first = "no more changes; catching up and comparing (again to stop at once)";
     let _signals = signals::heed(&stop, screen, first).context("failed to wait for signals")?;
 
+    // A sink that cannot be had ends it before anything is started.
+    let target = Target::open(arguments.sink.as_deref(), screen).await?;
     let postgres = start_postgres(screen).await?;
-    let client = connect(&postgres).await?;
+    let mut background = JoinSet::new();
+    let client = connect(&postgres, &mut background).await?;
     let begun = Instant::now();
     client.batch_execute(SHOP_SCHEMA).await.context("failed to make the shop's tables")?;
     let seed = shop_seed(arguments.users, arguments.products);
@@ -95,7 +98,6 @@ pub(super) async fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result
     let version = builder.version().short().to_owned();
     say(screen, &format!("builder: shop.wasm {version}, compiled in {:.1} s", begun.elapsed().as_secs_f64()));
 
-    let target = Target::open(arguments.sink.as_deref(), screen).await?;
     let touched = Touched::new(screen.clone());
     let mut pipeline = Pipeline::start(&postgres, builder, &target, &touched, screen)?;
     if let Some(ended) = backfill(&mut pipeline, &touched, screen, &stop).await {
@@ -105,7 +107,7 @@ pub(super) async fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result
     if let Some(time) = arguments.time {
         say(screen, &format!("changes for {time:?}:"));
         let stop = stop.clone();
-        pipeline.timers.spawn(async move {
+        background.spawn(async move {
             tokio::time::sleep(time).await;
             stop.cancel();
         });
@@ -146,10 +148,10 @@ async fn start_postgres(screen: &Screen) -> anyhow::Result<EmbeddedPostgres> {
     Ok(postgres)
 }
 
-async fn connect(postgres: &EmbeddedPostgres) -> anyhow::Result<Client> {
+async fn connect(postgres: &EmbeddedPostgres, background: &mut JoinSet<()>) -> anyhow::Result<Client> {
     let (client, connection) = tokio_postgres::connect(&postgres.url(), NoTls).await?;
-    // It ends with the client; what went wrong comes out of the client's calls.
-    tokio::spawn(connection);
+    // What goes wrong comes out of the client's calls.
+    background.spawn(async move { drop(connection.await) });
     Ok(client)
 }
 
@@ -170,7 +172,10 @@ impl Target {
             index_prefix: INDEX_PREFIX.to_owned(),
             ..OpenSearchOptions::default()
         };
-        let sink = OpenSearch::connect(options).await.map_err(|failure| wrong_usage(failure.chain()))?;
+        let sink = OpenSearch::connect(options).await.map_err(|failure| match failure.class {
+            FailureClass::Transient => failure.into(),
+            _ => wrong_usage(failure.chain()),
+        })?;
         say(screen, &format!("documents: in indexes {INDEX_PREFIX}users and {INDEX_PREFIX}products of the sink"));
         Ok(Target::Search { url: url.to_owned(), sink })
     }
@@ -197,7 +202,6 @@ impl Target {
 /// The running engine.
 struct Pipeline {
     engine: JoinSet<Result<Summary, Failure>>,
-    timers: JoinSet<()>,
     shutdown: CancellationToken,
 }
 
@@ -226,7 +230,7 @@ impl Pipeline {
             .with_shutdown(shutdown.clone());
         let mut running = JoinSet::new();
         running.spawn(engine.run());
-        Ok(Self { engine: running, timers: JoinSet::new(), shutdown })
+        Ok(Self { engine: running, shutdown })
     }
 
     /// Waits for the engine to end, which it does not do by itself unless something is wrong.

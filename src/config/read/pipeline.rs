@@ -46,7 +46,7 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
         None => Some(String::new()),
         Some(entry) => index_prefix(&entry),
     };
-    let on_rejected = table.get("on_rejected").map_or_else(FailurePolicies::default, on_rejected);
+    let on_rejected = table.get("on_rejected").map_or_else(on_rejected_default, on_rejected);
     let batch = table.get("batch").and_then(Entry::table).map_or_else(BatchPolicy::default, batch);
     let queue_capacity = table.get("queue_capacity").and_then(|entry| entry.count(1));
     let queue_bytes = table.get("queue_bytes").and_then(|entry| entry.size(BYTES_MIN));
@@ -125,11 +125,17 @@ fn index_prefix(entry: &Entry<'_, '_>) -> Option<String> {
 }
 
 /// One word for every index, or a table by index with `default` for the others.
+/// The command parks what is refused and goes on, where the library stops: one bad document must not hold up the rest while
+/// nobody looks.
+fn on_rejected_default() -> FailurePolicies {
+    FailurePolicies::all(OnRejected::Quarantine)
+}
+
 fn on_rejected(entry: Entry<'_, '_>) -> FailurePolicies {
     if !entry.value.get_ref().is_table() {
-        return entry.word(&ON_REJECTED).map(FailurePolicies::all).unwrap_or_default();
+        return entry.word(&ON_REJECTED).map_or_else(on_rejected_default, FailurePolicies::all);
     }
-    let mut policies = FailurePolicies::default();
+    let mut policies = on_rejected_default();
     let mut indexes = BTreeMap::new();
     for (index, entry) in entry.table().map(|table| table.entries()).unwrap_or_default() {
         match entry.word(&ON_REJECTED) {

@@ -1,6 +1,5 @@
 //! The shop's component, as users write them, without a database: rows in, documents out.
 
-
 use docmill::edges::{AssembleRequest, DocumentBuilder};
 use docmill::model::{CellKind, Column, ColumnBuilder, Outcome, Rows, Value as Cell};
 use docmill::wasm::{Limits, WasmBuilder};

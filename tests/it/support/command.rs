@@ -42,7 +42,9 @@ impl Shop {
     pub fn run(&self) -> Docmill {
         let log = self.folder.path().join("log");
         let file = std::fs::File::options().create(true).append(true).open(&log).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_docmill"));
+        // A release build, where figures are wanted.
+        let binary = std::env::var_os("DOCMILL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_docmill").into());
+        let mut command = Command::new(binary);
         command
             .args(["run", "--config", "docmill.toml"])
             .current_dir(self.folder.path())

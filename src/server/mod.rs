@@ -1,7 +1,7 @@
 //! The HTTP server: health, readiness, metrics and status, for machines and for people with a browser. Knows `telemetry`.
 //!
 //! Loopback is no protection from a web page that the operator has open, so every request must name this server
-//! ([`guard`]), and nothing here changes anything.
+//! (`guard`), and nothing here changes anything.
 
 mod answers;
 mod guard;

@@ -124,13 +124,13 @@ fn index_prefix(entry: &Entry<'_, '_>) -> Option<String> {
     Some(prefix)
 }
 
-/// One word for every index, or a table by index with `default` for the others.
 /// The command parks what is refused and goes on, where the library stops: one bad document must not hold up the rest while
 /// nobody looks.
 fn on_rejected_default() -> FailurePolicies {
     FailurePolicies::all(OnRejected::Quarantine)
 }
 
+/// One word for every index, or a table by index with `default` for the others.
 fn on_rejected(entry: Entry<'_, '_>) -> FailurePolicies {
     if !entry.value.get_ref().is_table() {
         return entry.word(&ON_REJECTED).map_or_else(on_rejected_default, FailurePolicies::all);

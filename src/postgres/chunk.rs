@@ -29,7 +29,7 @@ struct Shape {
     /// The primary key's columns in its order, each with the type to cast a text to.
     primary_key: Vec<(String, String)>,
     /// How each column is read.
-    expressions: HashMap<String, String>,
+    expressions: HashMap<String, (String, types::Form)>,
 }
 
 impl Chunks {
@@ -97,7 +97,7 @@ fn statement(
 ) -> Result<String, Failure> {
     let mut expressions = Vec::new();
     for key in keys {
-        expressions.push(shape.expressions.get(key).cloned().ok_or_else(|| {
+        expressions.push(shape.expressions.get(key).map(|(expression, _)| expression.clone()).ok_or_else(|| {
             Failure::fatal(format!("failed to read a chunk of table {table}: it has no column {key}"))
                 .with_advice("deploy a builder for the new shape of the table")
         })?);
@@ -142,7 +142,10 @@ fn chunk_of(
     let mut scratch = Vec::new();
     for (place, key) in keys.iter().enumerate() {
         let found = statement.columns().get(place).ok_or_else(unread)?;
-        let decode = Decode::of(found.type_()).ok_or_else(unread)?;
+        let decode = match shape.expressions.get(key) {
+            Some((_, types::Form::Numeric)) => Decode::Numeric,
+            _ => Decode::of(found.type_()).ok_or_else(unread)?,
+        };
         let mut column = ColumnBuilder::new(key.as_str(), decode.kind());
         for row in rows {
             push_cell(row, place, decode, &mut column, &mut scratch).ok_or_else(unread)?;
@@ -188,7 +191,7 @@ async fn shape_of(client: &Client, table: &TableName) -> Result<Shape, Failure> 
         if let Some(place) = row.get::<_, Option<i64>>(3) {
             primary_key.push((place, (name.clone(), row.get(2))));
         }
-        expressions.insert(name.clone(), expression_of(&name, oid, form));
+        expressions.insert(name.clone(), (expression_of(&name, oid, form), form));
     }
     if primary_key.is_empty() {
         return Err(Failure::fatal(format!("failed to read table {table} in chunks: it has no primary key"))

@@ -34,11 +34,7 @@ impl Plan {
     pub fn fits(&self, statement: &Statement) -> bool {
         statement.columns().len() == self.columns.len()
             && statement.params() == self.params
-            && self
-                .columns
-                .iter()
-                .zip(statement.columns())
-                .all(|(column, found)| Decode::of(found.type_()) == Some(column.decode))
+            && self.columns.iter().zip(statement.columns()).all(|(column, found)| column.decode.reads(found.type_()))
     }
 }
 
@@ -79,6 +75,9 @@ pub(super) async fn plan(client: &Client, text: &str) -> Result<Plan, PlanError>
             }
             (false, None, _) if *column.type_() == Type::RECORD => {
                 (format!("to_json(q.{})", names[place]), Decode::Json)
+            }
+            (false, None, _) if *column.type_() == Type::NUMERIC => {
+                (format!("q.{}::text", names[place]), Decode::Numeric)
             }
             _ => (format!("q.{}::text", names[place]), Decode::Text),
         };

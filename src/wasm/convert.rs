@@ -21,7 +21,7 @@ fn column(column: Column) -> wit::Column {
         Cells::Booleans(cells) => wit::Cells::Booleans(cells),
         Cells::Integers(cells) => wit::Cells::Integers(cells),
         Cells::Floats(cells) => wit::Cells::Floats(cells),
-        Cells::Texts(cells) => wit::Cells::Texts(texts(cells)),
+        Cells::Numerics(cells) | Cells::Texts(cells) => wit::Cells::Texts(texts(cells)),
         Cells::Json(cells) => wit::Cells::Json(texts(cells)),
         Cells::Binary(cells) => wit::Cells::Binary(texts(cells)),
     };

@@ -56,7 +56,12 @@ fn cell(cells: &Cells, row: usize, json: &mut String) {
             });
             Ok(())
         }
-        Cells::Texts(texts) => {
+        // `NaN` and the infinities are no numbers of JSON.
+        Cells::Numerics(texts) if texts.get(row).is_some_and(|digits| digits.iter().any(u8::is_ascii_digit)) => {
+            json.push_str(&text(texts, row));
+            Ok(())
+        }
+        Cells::Numerics(texts) | Cells::Texts(texts) => {
             string(&text(texts, row), json);
             Ok(())
         }
@@ -121,13 +126,14 @@ mod tests {
                 column("s\"c", CellKind::Float, &[Value::Float(f64::NEG_INFINITY), Value::Null]),
                 column("b", CellKind::Boolean, &[Value::Boolean(true), Value::Boolean(false)]),
                 column("raw", CellKind::Binary, &[Value::Binary([0, 255].into()), Value::Binary([].into())]),
+                column("n", CellKind::Numeric, &[Value::Text("-0.10".into()), Value::Text("NaN".into())]),
                 column("j", CellKind::Json, &[Value::Json(r#"{"a": [1]}"#.into()), Value::Null]),
             ],
         );
         assert_eq!(
             json_rows(&rows.unwrap()),
-            "[{\"id\":\"9007199254740993\",\"s\\\"c\":\"-Infinity\",\"b\":true,\"raw\":\"AP8=\",\"j\":{\"a\": [1]}},\
-             {\"id\":-7,\"s\\\"c\":null,\"b\":false,\"raw\":\"\",\"j\":null}]"
+            "[{\"id\":\"9007199254740993\",\"s\\\"c\":\"-Infinity\",\"b\":true,\"raw\":\"AP8=\",\"n\":-0.10,\"j\":{\"a\": [1]}},\
+             {\"id\":-7,\"s\\\"c\":null,\"b\":false,\"raw\":\"\",\"n\":\"NaN\",\"j\":null}]"
         );
     }
 

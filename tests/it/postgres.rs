@@ -121,6 +121,7 @@ fn cells(rows: &Rows, name: &str) -> Vec<String> {
                 Cells::Booleans(cells) => format!("boolean {}", cells[row]),
                 Cells::Integers(cells) => format!("integer {}", cells[row]),
                 Cells::Floats(cells) => format!("float {}", cells[row]),
+                Cells::Numerics(texts) => format!("numeric {}", text(texts)),
                 Cells::Texts(texts) => format!("text {}", text(texts)),
                 Cells::Json(texts) => format!("json {}", text(texts)),
                 Cells::Binary(texts) => format!("binary {:?}", texts.get(row).expect("bytes")),

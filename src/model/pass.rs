@@ -21,7 +21,7 @@ pub struct Pass {
     pub set: PassSet,
     /// Why.
     pub reason: PassReason,
-    /// The position of the newest request for it.
+    /// The position of the newest request for it. Nothing of it is read under a label below that.
     pub asked: Position,
     /// The newest request when the present run began: a run ends the pass only if nothing newer was asked meanwhile.
     /// Otherwise it is run once more, from the beginning; it is not cut short, or frequent requests would starve it.

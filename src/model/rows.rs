@@ -36,6 +36,7 @@ pub enum Cells {
     Booleans(Vec<u8>),
     Integers(Vec<i64>),
     Floats(Vec<f64>),
+    Numerics(Texts),
     Texts(Texts),
     Json(Texts),
     Binary(Texts),
@@ -83,7 +84,9 @@ impl Rows {
                 Cells::Booleans(cells) => cells.len(),
                 Cells::Integers(cells) => cells.len(),
                 Cells::Floats(cells) => cells.len(),
-                Cells::Texts(texts) | Cells::Json(texts) | Cells::Binary(texts) => texts.ends.len(),
+                Cells::Numerics(texts) | Cells::Texts(texts) | Cells::Json(texts) | Cells::Binary(texts) => {
+                    texts.ends.len()
+                }
             };
             if found != count as usize {
                 return Err(RowCountMismatch { column: column.name.clone(), found, expected: count });
@@ -124,6 +127,7 @@ impl Rows {
                 Cells::Booleans(cells) => Cells::Booleans(cells[from..to].to_vec()),
                 Cells::Integers(cells) => Cells::Integers(cells[from..to].to_vec()),
                 Cells::Floats(cells) => Cells::Floats(cells[from..to].to_vec()),
+                Cells::Numerics(cells) => Cells::Numerics(texts(cells)),
                 Cells::Texts(cells) => Cells::Texts(texts(cells)),
                 Cells::Json(cells) => Cells::Json(texts(cells)),
                 Cells::Binary(cells) => Cells::Binary(texts(cells)),
@@ -151,7 +155,7 @@ impl Rows {
                         Cells::Booleans(cells) => cells.len(),
                         Cells::Integers(cells) => cells.len() * 8,
                         Cells::Floats(cells) => cells.len() * 8,
-                        Cells::Texts(texts) | Cells::Json(texts) | Cells::Binary(texts) => {
+                        Cells::Numerics(texts) | Cells::Texts(texts) | Cells::Json(texts) | Cells::Binary(texts) => {
                             texts.bytes.len() + texts.ends.len() * 4
                         }
                     }
@@ -175,6 +179,7 @@ impl ColumnBuilder {
             CellKind::Boolean => Cells::Booleans(Vec::new()),
             CellKind::Integer => Cells::Integers(Vec::new()),
             CellKind::Float => Cells::Floats(Vec::new()),
+            CellKind::Numeric => Cells::Numerics(Texts::default()),
             CellKind::Text => Cells::Texts(Texts::default()),
             CellKind::Json => Cells::Json(Texts::default()),
             CellKind::Binary => Cells::Binary(Texts::default()),
@@ -193,7 +198,7 @@ impl ColumnBuilder {
             Cells::Booleans(cells) => cells.push(0),
             Cells::Integers(cells) => cells.push(0),
             Cells::Floats(cells) => cells.push(0.0),
-            Cells::Texts(texts) | Cells::Json(texts) | Cells::Binary(texts) => texts.push(&[]),
+            Cells::Numerics(texts) | Cells::Texts(texts) | Cells::Json(texts) | Cells::Binary(texts) => texts.push(&[]),
         }
         self.rows += 1;
     }
@@ -228,7 +233,9 @@ impl ColumnBuilder {
     /// A text, JSON or binary value, as the column's kind says.
     pub fn push_bytes(&mut self, value: &[u8]) {
         match &mut self.column.cells {
-            Cells::Texts(texts) | Cells::Json(texts) | Cells::Binary(texts) => texts.push(value),
+            Cells::Numerics(texts) | Cells::Texts(texts) | Cells::Json(texts) | Cells::Binary(texts) => {
+                texts.push(value)
+            }
             _ => return self.push_null(),
         }
         self.rows += 1;

@@ -15,6 +15,8 @@ pub enum CellKind {
     Integer,
     /// `float4`, `float8`
     Float,
+    /// `numeric`: all its digits, as text; a number where rows cross as JSON.
+    Numeric,
     /// Everything that has no form of its own, as PostgreSQL prints it; dates and timestamps in ISO 8601.
     Text,
     /// `json`, `jsonb`, arrays, composite types
@@ -36,7 +38,7 @@ pub enum Value {
     Integer(i64),
     /// See [`CellKind::Float`].
     Float(f64),
-    /// See [`CellKind::Text`].
+    /// See [`CellKind::Text`] and [`CellKind::Numeric`].
     Text(Box<str>),
     /// See [`CellKind::Json`].
     Json(Box<str>),

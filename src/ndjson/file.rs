@@ -138,8 +138,10 @@ impl Inner {
 fn cannot_open(path: &Path, error: CannotOpen) -> Failure {
     let what = format!("open {} for documents", path.display());
     match error {
-        CannotOpen::InUse => Failure::fatal(format!("{what}: another process, or another sink of this one, writes it"))
-            .with_advice("stop the other one, or give each a file of its own"),
+        CannotOpen::InUse => {
+            Failure::transient(format!("{what}: another process, or another sink of this one, writes it"))
+                .with_advice("stop the other one, or give each a file of its own")
+        }
         CannotOpen::Io(error) => Failure::fatal(what).with_source(error),
     }
 }

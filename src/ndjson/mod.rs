@@ -42,9 +42,9 @@ impl Ndjson {
     ///
     /// # Errors
     ///
-    /// `Fatal` when the file or its state cannot be opened or read, or another process writes it.
-    pub fn file(path: &Path) -> Result<Arc<Self>, Failure> {
-        Ok(Arc::new(Self(Kind::File(Arc::new(LinesFile::open(path)?)))))
+    /// `Transient` while another process writes it; `Fatal` when the file or its state cannot be opened or read.
+    pub fn file(path: impl AsRef<Path>) -> Result<Arc<Self>, Failure> {
+        Ok(Arc::new(Self(Kind::File(Arc::new(LinesFile::open(path.as_ref())?)))))
     }
 
     /// Lines to standard output.

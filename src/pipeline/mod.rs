@@ -1,4 +1,4 @@
-//! The flow: from changes to durable documents, read top to bottom in [`run`].
+//! The flow: from changes to durable documents, read top to bottom in `run`.
 //!
 //! ```text
 //!            front                                             back

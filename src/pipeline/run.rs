@@ -203,6 +203,7 @@ impl Flow {
             indexes: self.sink.indexes(),
             dispatcher: dispatcher.clone(),
             markers: markers.clone(),
+            published: Arc::clone(&published),
             stop: self.shutdown.clone(),
         };
         let capture = capture::Capture {

@@ -12,7 +12,9 @@
 //! | otherwise | go on where it stopped |
 
 use crate::edges::{Failure, Generation, StreamStart};
-use crate::model::{BuilderVersion, GenerationState, History, IndexDeclaration, PassReason, PassSet, StateDocument};
+use crate::model::{
+    BuilderVersion, GenerationState, History, IndexDeclaration, PassReason, PassSet, Position, StateDocument,
+};
 
 use super::record::{self, PassRequest};
 
@@ -125,7 +127,9 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
                 index: index.name.as_str().into(),
                 set: PassSet::Index,
                 reason,
-                asked: stream.flushed,
+                // A backfill needs no position to be reached: what changes meanwhile comes by the stream, and what was written
+                // already is of no older state.
+                asked: if older_may_come { stream.flushed } else { Position::ZERO },
                 needs_barrier: older_may_come,
                 sweep: older_may_come,
             },
@@ -155,7 +159,7 @@ fn reason_for_all(state: &StateDocument, found: &Found<'_>) -> Option<PassReason
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::{Position, SourceIdentity};
+    use crate::model::SourceIdentity;
 
     fn stream() -> StreamStart {
         StreamStart {

@@ -18,6 +18,8 @@ pub(super) enum Decode {
     Float8,
     Binary,
     Text,
+    /// Cast to text by the statement: its binary form is of no use to anybody here.
+    Numeric,
     Json,
     Jsonb,
     Date,
@@ -49,6 +51,12 @@ impl Decode {
         })
     }
 
+    /// Whether this reads what a statement answers as that type.
+    pub fn reads(self, of: &Type) -> bool {
+        let sent = if self == Self::Numeric { Self::Text } else { self };
+        Self::of(of) == Some(sent)
+    }
+
     /// The form in which its values cross.
     pub fn kind(self) -> CellKind {
         match self {
@@ -57,6 +65,7 @@ impl Decode {
             Self::Float4 | Self::Float8 => CellKind::Float,
             Self::Binary => CellKind::Binary,
             Self::Json | Self::Jsonb => CellKind::Json,
+            Self::Numeric => CellKind::Numeric,
             Self::Text | Self::Date | Self::Timestamp | Self::TimestampTz | Self::Uuid => CellKind::Text,
         }
     }
@@ -72,7 +81,7 @@ impl Decode {
             Self::Oid => column.push_integer(i64::from(u32::from_be_bytes(raw.try_into().ok()?))),
             Self::Float4 => column.push_float(f64::from(f32::from_be_bytes(raw.try_into().ok()?))),
             Self::Float8 => column.push_float(f64::from_be_bytes(raw.try_into().ok()?)),
-            Self::Binary | Self::Text | Self::Json => column.push_bytes(raw),
+            Self::Binary | Self::Text | Self::Numeric | Self::Json => column.push_bytes(raw),
             // Its first byte is the version of the form.
             Self::Jsonb => column.push_bytes(raw.strip_prefix(&[1])?),
             Self::Date => {

@@ -20,7 +20,7 @@ pub async fn check(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Err(failure) = look(options, tables, declaration, &mut findings).await {
-        let finding = Finding::error("source", failure.message());
+        let finding = Finding::error("source", failure.chain());
         findings.push(match failure.advice() {
             Some(advice) => finding.with_remedy(advice),
             None => finding,

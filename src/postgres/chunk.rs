@@ -9,8 +9,8 @@ use super::cells::{Decode, push_cell};
 use super::error::failed;
 use super::params::Param;
 use super::plan::expression_of;
-use super::pool::Pool;
-use super::{quote, types};
+use super::pool::{Lease, Pool};
+use super::{fetch, quote, types};
 use crate::edges::{Chunk, Failure};
 use crate::model::{ColumnBuilder, Rows, TableName};
 
@@ -29,7 +29,7 @@ struct Shape {
     /// The primary key's columns in its order, each with the type to cast a text to.
     primary_key: Vec<(String, String)>,
     /// How each column is read.
-    expressions: HashMap<String, String>,
+    expressions: HashMap<String, (String, types::Form)>,
 }
 
 impl Chunks {
@@ -43,6 +43,18 @@ impl Chunks {
         limit: usize,
     ) -> Result<Chunk, Failure> {
         let mut lease = pool.lease().await?;
+        let reading = self.read_now(&mut lease, table, keys, after, limit);
+        fetch::in_time(&pool.source().options, reading).await
+    }
+
+    async fn read_now(
+        &self,
+        lease: &mut Lease,
+        table: &TableName,
+        keys: &[String],
+        after: Option<&[String]>,
+        limit: usize,
+    ) -> Result<Chunk, Failure> {
         let connection = lease.work()?;
         let known = self.locked().get(table).cloned();
         let shape = match &known {
@@ -85,13 +97,13 @@ fn statement(
 ) -> Result<String, Failure> {
     let mut expressions = Vec::new();
     for key in keys {
-        expressions.push(shape.expressions.get(key).cloned().ok_or_else(|| {
+        expressions.push(shape.expressions.get(key).map(|(expression, _)| expression.clone()).ok_or_else(|| {
             Failure::fatal(format!("failed to read a chunk of table {table}: it has no column {key}"))
                 .with_advice("deploy a builder for the new shape of the table")
         })?);
     }
-    let primary_key = shape.primary_key.iter().map(|(name, _)| quote::identifier(name));
-    let primary_key: Vec<String> = primary_key.collect();
+    let primary_key = shape.primary_key.iter();
+    let primary_key: Vec<String> = primary_key.map(|(name, _)| format!("t.{}", quote::identifier(name))).collect();
     expressions.extend(primary_key.iter().map(|name| format!("{name}::text")));
     let behind = match after {
         None => String::new(),
@@ -110,7 +122,7 @@ fn statement(
         }
     };
     Ok(format!(
-        "select {} from {}{behind} order by {} limit {limit}",
+        "select {} from {} as t{behind} order by {} limit {limit}",
         expressions.join(", "),
         quote::table(table),
         primary_key.join(", ")
@@ -130,7 +142,10 @@ fn chunk_of(
     let mut scratch = Vec::new();
     for (place, key) in keys.iter().enumerate() {
         let found = statement.columns().get(place).ok_or_else(unread)?;
-        let decode = Decode::of(found.type_()).ok_or_else(unread)?;
+        let decode = match shape.expressions.get(key) {
+            Some((_, types::Form::Numeric)) => Decode::Numeric,
+            _ => Decode::of(found.type_()).ok_or_else(unread)?,
+        };
         let mut column = ColumnBuilder::new(key.as_str(), decode.kind());
         for row in rows {
             push_cell(row, place, decode, &mut column, &mut scratch).ok_or_else(unread)?;
@@ -176,7 +191,7 @@ async fn shape_of(client: &Client, table: &TableName) -> Result<Shape, Failure> 
         if let Some(place) = row.get::<_, Option<i64>>(3) {
             primary_key.push((place, (name.clone(), row.get(2))));
         }
-        expressions.insert(name.clone(), expression_of(&name, oid, form));
+        expressions.insert(name.clone(), (expression_of(&name, oid, form), form));
     }
     if primary_key.is_empty() {
         return Err(Failure::fatal(format!("failed to read table {table} in chunks: it has no primary key"))

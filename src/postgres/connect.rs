@@ -14,6 +14,11 @@ use crate::edges::Failure;
 
 /// The name under which we appear in `pg_stat_activity` and `pg_stat_replication`.
 pub(super) const APPLICATION_NAME: &str = "docmill";
+/// The driver's; nobody set another one.
+const KEEPALIVES_IDLE_DEFAULT: Duration = Duration::from_secs(2 * 60 * 60);
+/// A server that vanished without a word is noticed within a minute.
+const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a request to cancel a statement may take; then the socket alone is closed.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -50,6 +55,9 @@ impl Connection {
             None => ours,
         });
         config.application_name(APPLICATION_NAME).connect_timeout(timeout);
+        if config.get_keepalives_idle() == KEEPALIVES_IDLE_DEFAULT {
+            config.keepalives_idle(KEEPALIVES_IDLE).keepalives_interval(KEEPALIVES_INTERVAL).keepalives_retries(3);
+        }
         let connecting = async {
             match settings.tls.for_queries()? {
                 None => {

@@ -2,7 +2,7 @@
 //!
 //! | what | class |
 //! |---|---|
-//! | the connection ended; classes 08, 40, 53, 57, 58, XX; `55P03` (lock), `55006` (in use) | `Transient` |
+//! | the connection ended; classes 08, 40, 53, 57, 58, XX; `55P03` (lock), `55006` (in use), `25P03` (idle) | `Transient` |
 //! | `57014` after the statement's time was up | `Oversize` (decided where the time is known) |
 //! | classes 42 (names, privileges, syntax), 28, 3D, 0A, 25 | `Fatal`: no other row would fare better |
 //! | all others: 22 (data), 21, P0, 54, … | `Deterministic` |
@@ -19,8 +19,10 @@ use crate::edges::{Failure, FailureClass};
 
 /// What a SQLSTATE means for the flow.
 pub(super) fn class_of(state: &SqlState) -> FailureClass {
-    if [&SqlState::LOCK_NOT_AVAILABLE, &SqlState::OBJECT_IN_USE].contains(&state) {
-        return FailureClass::Transient;
+    match state.code() {
+        // A lock, a slot in use, a transaction that was idle or open for longer than the server's settings allow.
+        "55P03" | "55006" | "25P03" | "25P04" => return FailureClass::Transient,
+        _ => {}
     }
     match state.code().get(..2) {
         Some("08" | "40" | "53" | "57" | "58" | "XX") => FailureClass::Transient,
@@ -66,11 +68,20 @@ pub(super) fn replication_failed(tried: &str, error: PgWireError) -> Failure {
         PgWireError::MessageTooLarge { .. } => {
             Failure::fatal(message).with_advice("one row is larger than that; raise the limit stream_message_bytes_max")
         }
-        PgWireError::Auth(_) | PgWireError::Tls(_) => Failure::fatal(message),
+        // A handshake that was merely cut off is like any lost connection.
+        PgWireError::Tls(text) if ["certificate", "config", "rejected"].iter().any(|word| text.contains(word)) => {
+            Failure::fatal(message)
+                .with_advice("let the url name the host as the server's certificate does, and sslrootcert its signer's")
+        }
+        PgWireError::Auth(_) => Failure::fatal(message),
         PgWireError::Server(text) => {
-            // Its text ends in "(SQLSTATE 55006)".
+            // Its text ends in "(SQLSTATE 55006)". Nothing in a stream is about one document, and opening again finds out
+            // what has become of the slot.
             let state = text.rsplit_once("SQLSTATE ").and_then(|(_, rest)| rest.get(..5));
-            Failure::new(state.map_or(FailureClass::Transient, |code| class_of(&SqlState::from_code(code))), message)
+            match state.map(|code| class_of(&SqlState::from_code(code))) {
+                Some(FailureClass::Fatal) => Failure::fatal(message),
+                _ => Failure::transient(message),
+            }
         }
         _ => Failure::transient(message),
     }
@@ -106,6 +117,7 @@ mod tests {
             ("53300", FailureClass::Transient),
             ("55P03", FailureClass::Transient),
             ("55006", FailureClass::Transient),
+            ("25P03", FailureClass::Transient),
             ("42P01", FailureClass::Fatal),
             ("42501", FailureClass::Fatal),
             ("28P01", FailureClass::Fatal),

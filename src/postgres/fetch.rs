@@ -22,7 +22,8 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum RunError {
     Failure(Failure),
-    Begin(tokio_postgres::Error),
+    /// A statement of ours: what it was to do.
+    Ours(&'static str, tokio_postgres::Error),
     Database(usize, tokio_postgres::Error),
     /// The statement yields other columns than it was planned for.
     Stale(usize),
@@ -95,10 +96,10 @@ pub(super) async fn rows(
 }
 
 /// The clock is ours: what the server does not end in time is abandoned.
-pub(super) async fn in_time<T>(
+pub(super) async fn in_time<T, E: From<Failure>>(
     options: &PostgresOptions,
-    work: impl Future<Output = Result<T, RunError>>,
-) -> Result<T, RunError> {
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let limit = options.statement_timeout + GRACE;
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
         Err(Failure::transient(format!("failed to read rows: the server did not answer for {limit:?}")).into())

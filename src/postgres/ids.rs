@@ -109,7 +109,7 @@ impl Ids {
         let sql = format!("fetch forward {limit} from docmill_ids");
         let fetching = async {
             let client = lease.work()?.client();
-            let rows = client.query(&sql, &[]).await.map_err(RunError::Begin)?;
+            let rows = client.query(&sql, &[]).await.map_err(|error| RunError::Ours("read more ids", error))?;
             Ok::<_, RunError>(rows.iter().filter_map(|row| row.get::<_, Option<String>>(0)).collect::<Vec<_>>())
         };
         let fetched = fetch::in_time(&self.queries.pool.source().options, fetching).await;

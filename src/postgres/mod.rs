@@ -21,6 +21,7 @@ mod error;
 mod fence;
 mod fence_snapshot;
 mod fetch;
+mod heartbeat;
 mod identity;
 mod ids;
 mod link;
@@ -88,7 +89,7 @@ impl ChangeCapture for Postgres {
 
     async fn mark(&self, token: u64) -> Result<(), Failure> {
         // On a connection of its own: markers are few, and one that waits must not hold up the stream.
-        stream::emit(&self.source.connect_control().await?, &token.to_string()).await
+        heartbeat::emit(&self.source.connect_control().await?, &token.to_string()).await
     }
 
     fn reader(&self) -> Arc<dyn RowReader> {

@@ -34,11 +34,7 @@ impl Plan {
     pub fn fits(&self, statement: &Statement) -> bool {
         statement.columns().len() == self.columns.len()
             && statement.params() == self.params
-            && self
-                .columns
-                .iter()
-                .zip(statement.columns())
-                .all(|(column, found)| Decode::of(found.type_()) == Some(column.decode))
+            && self.columns.iter().zip(statement.columns()).all(|(column, found)| column.decode.reads(found.type_()))
     }
 }
 
@@ -79,6 +75,9 @@ pub(super) async fn plan(client: &Client, text: &str) -> Result<Plan, PlanError>
             }
             (false, None, _) if *column.type_() == Type::RECORD => {
                 (format!("to_json(q.{})", names[place]), Decode::Json)
+            }
+            (false, None, _) if *column.type_() == Type::NUMERIC => {
+                (format!("q.{}::text", names[place]), Decode::Numeric)
             }
             _ => (format!("q.{}::text", names[place]), Decode::Text),
         };
@@ -135,10 +134,10 @@ fn refusal(error: tokio_postgres::Error, text: &str) -> PlanError {
     }
 }
 
-/// How a column of a table is read: as it is, as JSON or as text.
+/// How a column of a table `t` is read: as it is, as JSON or as text.
 pub(super) fn expression_of(column: &str, oid: u32, form: super::types::Form) -> String {
     use super::types::Form;
-    let column = quote::identifier(column);
+    let column = format!("t.{}", quote::identifier(column));
     match (Type::from_oid(oid).as_ref().and_then(Decode::of), form) {
         (Some(_), _) => column,
         (None, Form::Array(_) | Form::Composite) => format!("to_json({column})"),

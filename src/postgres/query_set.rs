@@ -155,7 +155,7 @@ impl Queries {
         let client = lease.work()?.client();
         let beginning = async {
             match begin {
-                true => client.batch_execute(BEGIN).await.map_err(RunError::Begin),
+                true => client.batch_execute(BEGIN).await.map_err(|error| RunError::Ours("begin a read", error)),
                 false => Ok(()),
             }
         };
@@ -173,7 +173,7 @@ impl Queries {
     pub async fn explain(&self, calls: &[Call<'_>], error: RunError, began: Instant) -> Failure {
         let (place, error) = match error {
             RunError::Failure(failure) => return failure,
-            RunError::Begin(error) => return failed("begin a read", error),
+            RunError::Ours(tried, error) => return failed(tried, error),
             RunError::Stale(place) => return self.plan_again(&calls[place], None).await,
             RunError::Database(place, error) => (place, error),
         };

@@ -10,16 +10,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
-use tokio::runtime::Handle;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::connect::Connection;
-use super::error::{failed, replication_failed};
+use super::error::replication_failed;
 use super::fence::Fence;
+use super::heartbeat::{self, Heartbeat, MESSAGE_PREFIX};
 use super::link::LinkGuard;
 use super::pgoutput::{self, Message, Timestamp};
 use super::relation::{Relations, Tuples};
@@ -27,9 +26,6 @@ use super::{slot, types};
 use crate::edges::{CaptureEvent, ChangeStream, Failure, StreamStart};
 use crate::model::{Change, Position};
 
-/// What our own messages in the log begin with.
-pub(super) const MESSAGE_PREFIX: &str = "docmill";
-const HEARTBEAT: &str = "heartbeat";
 /// How long `close` waits until the source has the last confirmed position.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -64,44 +60,6 @@ pub(super) struct Inside {
     fenced: bool,
 }
 
-/// Writes a transaction of our own into the log when there was none for a while.
-pub(super) struct Heartbeat {
-    every: Duration,
-    due: Instant,
-    beating: Option<AbortOnDropHandle<()>>,
-}
-
-impl Heartbeat {
-    pub fn new(every: Duration) -> Self {
-        Self { every, due: Instant::now() + every, beating: None }
-    }
-
-    fn put_off(&mut self) {
-        self.due = Instant::now() + self.every;
-    }
-
-    fn beat(&mut self, control: &Arc<Connection>) {
-        self.put_off();
-        let control = Arc::clone(control);
-        self.beating = Some(AbortOnDropHandle::new(Handle::current().spawn(async move {
-            // When it fails, so does the stream: nothing to add.
-            if let Err(failure) = emit(&control, HEARTBEAT).await {
-                tracing::debug!(reason = %failure, "a heartbeat was not written");
-            }
-        })));
-    }
-}
-
-/// Writes a message into the log, inside a transaction: one outside may wait for somebody else's flush.
-pub(super) async fn emit(control: &Connection, content: &str) -> Result<(), Failure> {
-    control
-        .client
-        .execute("select pg_logical_emit_message(true, $1, $2::text)", &[&MESSAGE_PREFIX, &content])
-        .await
-        .map(drop)
-        .map_err(|error| failed("write a marker into the source's log", error))
-}
-
 impl Stream {
     async fn advance(&mut self) -> Result<CaptureEvent, Failure> {
         loop {
@@ -123,17 +81,14 @@ impl Stream {
                 self.relations.describe(relation);
                 self.described = None;
             }
-            let beat = self.heartbeat.as_ref().map(|heartbeat| heartbeat.due);
             let received = tokio::select! {
                 biased;
                 received = self.replication.recv() => received,
-                () = sleep_until(beat) => {
-                    if let Some(heartbeat) = &mut self.heartbeat {
-                        heartbeat.beat(&self.control);
-                    }
-                    continue;
-                }
+                failure = heartbeat::run(self.heartbeat.as_mut(), &self.control) => return Err(failure),
             };
+            if let Some(heartbeat) = &mut self.heartbeat {
+                heartbeat.heard();
+            }
             match received {
                 Ok(Some(event)) => self.take(event)?,
                 Ok(None) => return Err(Failure::transient("the replication connection ended")),
@@ -226,13 +181,6 @@ impl Stream {
             self.to_pass = Some((inside.xid, inside.commit));
         }
         self.ready.push_back(event);
-    }
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn parse(form: Form, text: &str) -> Option<Value> {
         Form::Array(element) => Value::Json(array_text::to_json(text, element)?.into()),
         // Its fields have no names here. Nobody reads a composite key; what matters is that equal values are equal.
         Form::Composite => Value::Json(array_text::string(text).into()),
-        Form::Text => Value::Text(text.into()),
+        Form::Numeric | Form::Text => Value::Text(text.into()),
     })
 }
 
@@ -50,7 +50,7 @@ mod tests {
             (Form::Float8, "-Infinity", Value::Float(f64::NEG_INFINITY)),
             (Form::Binary, "\\x00ff", Value::Binary(Box::new([0, 255]))),
             (Form::Time, "2026-02-01", Value::Text("2026-02-01".into())),
-            (Form::Text, "12.50", Value::Text("12.50".into())),
+            (Form::Numeric, "12.50", Value::Text("12.50".into())),
             (Form::Composite, "(1,a)", Value::Json("\"(1,a)\"".into())),
         ] {
             assert_eq!(parse(form, text), Some(value), "{text}");

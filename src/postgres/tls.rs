@@ -1,4 +1,7 @@
 //! TLS for both clients from one setting, as libpq understands its modes.
+//!
+//! Two places where `pgwire-replication` 0.5 is stricter than libpq: with `verify-ca` it wants the name to fit, too, and with
+//! `verify-full` it takes no bare address. Both fail closed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

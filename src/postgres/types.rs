@@ -27,6 +27,7 @@ pub(super) enum Form {
     Time,
     Array(Element),
     Composite,
+    Numeric,
     /// Everything else, as it is printed.
     Text,
 }
@@ -40,6 +41,7 @@ impl Form {
             Form::Float4 | Form::Float8 => CellKind::Float,
             Form::Binary => CellKind::Binary,
             Form::Json | Form::Array(_) | Form::Composite => CellKind::Json,
+            Form::Numeric => CellKind::Numeric,
             Form::Time | Form::Text => CellKind::Text,
         }
     }
@@ -59,6 +61,7 @@ fn form_of(known: &Type) -> Form {
         Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => Form::Integer,
         Type::FLOAT4 => Form::Float4,
         Type::FLOAT8 => Form::Float8,
+        Type::NUMERIC => Form::Numeric,
         Type::BYTEA => Form::Binary,
         Type::JSON | Type::JSONB => Form::Json,
         Type::DATE | Type::TIMESTAMP | Type::TIMESTAMPTZ => Form::Time,

@@ -1,39 +1,37 @@
-//! A loaded builder: the component, its declaration and its limits, behind the trait that the flow calls.
+//! A loaded builder behind the trait that the flow calls.
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 
-use super::bindings::BuilderPre;
-use super::host::{CallState, Reading};
-use super::instance::{Answer, Call, Export};
-use super::limits::{Limiter, Limits};
+use super::call::{Answer, Export};
+use super::guest::Guest;
+use super::limits::Limits;
+use super::reading::Reading;
 use super::runtime::Runtime;
+use super::version::{canonical, version};
 use super::{check, component, convert, descriptor};
-use crate::edges::{AssembleRequest, DocumentBuilder, Failure};
-use crate::model::{Affected, BuilderVersion, Declaration, Outcome, Rows};
+use crate::edges::{AssembleRequest, DocumentBuilder, Failure, FailureClass};
+use crate::model::{Affected, BuilderVersion, Declaration, Outcome, RowForm, Rows};
 
 /// One exact component with its configuration.
 pub struct WasmBuilder {
-    runtime: Arc<Runtime>,
-    pre: BuilderPre<CallState>,
-    name: Arc<str>,
-    config: Arc<str>,
-    limits: Arc<Limits>,
+    guest: Guest,
     version: BuilderVersion,
     declaration: Arc<Declaration>,
 }
 
 impl WasmBuilder {
-    /// Compiles `bytes`, checks what it imports and exports, and asks it what it declares. `config` is handed to it; `name`
-    /// (the pipeline's) stands in errors and logs.
+    /// Compiles `bytes`, checks what it imports and exports, and asks it what it declares. `config` is handed to it;
+    /// `name` (the pipeline's) stands in errors and logs.
     ///
     /// # Errors
     ///
     /// `Fatal`: a file that is no component, one of another world, one that imports what no builder is given, one whose
-    /// `describe` fails or says what cannot be. Each names what was found and what to do.
+    /// `describe` fails or says what cannot be. Each names what was found and what to do. `Transient` when the process
+    /// is in the way.
     pub async fn load(
         runtime: &Arc<Runtime>,
         bytes: &[u8],
@@ -41,65 +39,40 @@ impl WasmBuilder {
         limits: Limits,
         name: &str,
     ) -> Result<Arc<Self>, Failure> {
-        let what = format!("builder of pipeline {name}");
-        let pre = component::load(runtime, &what, bytes, &limits).await?;
-        let config: Arc<str> = config.to_string().into();
-        let mut builder = Self {
-            runtime: Arc::clone(runtime),
-            pre,
-            name: name.into(),
-            version: version(bytes, &config),
-            config,
-            limits: Arc::new(limits),
-            declaration: Arc::new(Declaration {
-                contract: String::new(),
-                rows: Default::default(),
-                indexes: Vec::new(),
-                queries: Default::default(),
-            }),
+        let what: Arc<str> = format!("builder of pipeline {name}, describe").into();
+        let pre = component::load(runtime, &format!("builder of pipeline {name}"), bytes, &limits).await?;
+        let config: Arc<str> = canonical(&config).into();
+        let version = version(bytes, &config);
+        let guest = Guest::new(Arc::clone(runtime), pre, name, config, limits);
+        // In which form it takes rows is known afterwards only, so it has the larger memory here.
+        let json = guest.limits().json_memory_bytes > guest.limits().memory_bytes;
+        let text = match guest.call(&what, Export::Describe, None, json).await {
+            Ok(Answer::Described(text)) => text,
+            Ok(_) => return Err(other_answer(&what)),
+            Err(failure) if failure.class == FailureClass::Transient => return Err(failure),
+            // Without a descriptor there is nothing to run, whatever the class.
+            Err(mut failure) => {
+                failure.class = FailureClass::Fatal;
+                return Err(failure);
+            }
         };
-        let described = builder.call("describe", None, Export::Describe).await.map_err(|failure| {
-            // Whatever it is, without a descriptor there is nothing to run.
-            Failure::fatal(format!("{what}: it could not say what it makes")).with_source(failure)
-        })?;
-        let Answer::Described(text) = described else { return Err(mismatch(&what)) };
-        builder.declaration = Arc::new(descriptor::read(&what, &text)?);
-        Ok(Arc::new(builder))
+        let declaration = Arc::new(descriptor::read(&format!("builder of pipeline {name}"), &text)?);
+        Ok(Arc::new(Self { guest, version, declaration }))
     }
 
-    async fn call(&self, export: &str, source: Option<Reading>, call: Export) -> Result<Answer, Failure> {
-        let state = CallState {
-            what: self.what(export),
-            pipeline: Arc::clone(&self.name),
-            config: Arc::clone(&self.config),
-            limits: Arc::clone(&self.limits),
-            limiter: Limiter::new(&self.limits),
-            source,
-            ended: None,
-            log: Vec::new(),
-            logged: 0,
-        };
-        Call { pre: self.pre.clone(), state, export: call }.run(&self.runtime).await
+    fn what(&self, export: fmt::Arguments<'_>) -> Arc<str> {
+        format!("builder of pipeline {}, {export}", self.guest.pipeline()).into()
     }
 
-    fn what(&self, export: &str) -> Arc<str> {
-        format!("builder of pipeline {}, {export}", self.name).into()
+    async fn call(&self, what: &Arc<str>, export: Export, reading: Option<Reading>) -> Result<Answer, Failure> {
+        let json = self.declaration.rows == RowForm::Json;
+        self.guest.call(what, export, reading, json).await
     }
 }
 
-/// The exports answer with their own kind; anything else is a fault of this module.
-fn mismatch(what: &str) -> Failure {
+/// Each export answers with its own kind; anything else is a mistake of this module.
+fn other_answer(what: &str) -> Failure {
     Failure::fatal(format!("{what}: the answer is not of the export that was called"))
-}
-
-/// Component and configuration together: another configuration makes other documents.
-fn version(bytes: &[u8], config: &str) -> BuilderVersion {
-    let mut hash = Sha256::new();
-    // The length keeps the two apart.
-    hash.update((bytes.len() as u64).to_le_bytes());
-    hash.update(bytes);
-    hash.update(config.as_bytes());
-    BuilderVersion(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[async_trait]
@@ -113,41 +86,45 @@ impl DocumentBuilder for WasmBuilder {
     }
 
     async fn resolve(&self, index: &str, table: &str, rows: Rows) -> Result<Affected, Failure> {
-        let export = format!("resolve of index {index}, table {table}");
-        if rows.bytes() > self.limits.bytes_to_guest {
-            return Err(check::over(&self.what(&export), "bytes_to_guest", rows.bytes(), self.limits.bytes_to_guest));
-        }
-        let rows = convert::rowset(rows, self.declaration.rows);
-        let call = Export::Resolve { index: index.to_owned(), table: table.to_owned(), rows };
-        match self.call(&export, None, call).await? {
+        let what = self.what(format_args!("resolve of index {index}, table {table}"));
+        let limits = self.guest.limits();
+        limits.check_given(&what, rows.count() as usize, rows.bytes())?;
+        let export = Export::Resolve {
+            index: index.to_owned(),
+            table: table.to_owned(),
+            rows: convert::rowset(rows, self.declaration.rows),
+        };
+        match self.call(&what, export, None).await? {
             Answer::Resolved(affected) => {
-                check::affected(&self.what(&export), &self.declaration, &self.limits, convert::affected(affected))
+                check::affected(&what, &self.declaration, limits, convert::affected(affected))
             }
-            _ => Err(mismatch(&export)),
+            _ => Err(other_answer(&what)),
         }
     }
 
     async fn assemble(&self, request: AssembleRequest) -> Result<Vec<Outcome>, Failure> {
         let AssembleRequest { index, ids, reads, source } = request;
-        let export = format!("assemble of index {index}");
-        let bytes: usize = reads.iter().map(Rows::bytes).sum();
-        if bytes > self.limits.bytes_to_guest {
-            return Err(check::over(&self.what(&export), "bytes_to_guest", bytes, self.limits.bytes_to_guest));
-        }
+        let what = self.what(format_args!("assemble of {} documents of index {index}", ids.len()));
+        let limits = self.guest.limits();
+        let home = Handle::try_current().unwrap_or_else(|_| self.guest.runtime().threads().clone());
+        let reading = Reading::new(source, home, Arc::clone(&self.declaration), &reads);
+        reading.check(&what, limits)?;
+        let count = ids.len();
         let form = self.declaration.rows;
-        let source =
-            Reading { snapshot: source, declaration: Arc::clone(&self.declaration), form, queries: 0, rows: 0, bytes };
-        let reads = reads.into_iter().map(|rows| convert::rowset(rows, form)).collect();
-        let call = Export::Assemble { index: index.to_string(), ids: ids.to_vec(), reads };
-        match self.call(&export, Some(source), call).await? {
-            Answer::Assembled(outcomes) => check::outcomes(&self.what(&export), &self.limits, ids.len(), outcomes),
-            _ => Err(mismatch(&export)),
+        let export =
+            Export::Assemble { index, ids, reads: reads.into_iter().map(|rows| convert::rowset(rows, form)).collect() };
+        match self.call(&what, export, Some(reading)).await? {
+            Answer::Assembled(outcomes) => check::outcomes(&what, limits, count, outcomes),
+            _ => Err(other_answer(&what)),
         }
     }
 }
 
 impl fmt::Debug for WasmBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WasmBuilder").field("pipeline", &self.name).field("version", &self.version.short()).finish()
+        f.debug_struct("WasmBuilder")
+            .field("pipeline", &self.guest.pipeline())
+            .field("version", &self.version.short())
+            .finish_non_exhaustive()
     }
 }

@@ -1,154 +1,143 @@
-//! What `describe` answered: JSON into a [`Declaration`], every problem named at once.
+//! What `describe` answered: JSON into a [`Declaration`], every problem named at once, each with its path.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
+use super::declaration_check::{DESCRIPTOR_BYTES_MAX, problems_of};
+use super::printable::printable;
 use crate::edges::Failure;
-use crate::model::{Columns, Declaration, IndexDeclaration};
+use crate::model::{Declaration, IndexDeclaration, RowForm, TableDeclaration};
 
-/// The contract's version that this host serves.
-const CONTRACT: &str = "0.1";
-const DESCRIPTOR_BYTES_MAX: usize = 1 << 20;
-const INDEXES_MAX: usize = 64;
-const TABLES_MAX: usize = 256;
-const QUERIES_MAX: usize = 256;
-const QUERY_BYTES_MAX: usize = 64 << 10;
-const NAME_BYTES_MAX: usize = 100;
-const IDENTIFIER_BYTES_MAX: usize = 63;
-const KEYS_MAX: usize = 32;
-const READS_MAX: usize = 64;
-const MAPPING_DEPTH_MAX: usize = 20;
+/// Problems that are shown of many.
+const PROBLEMS_SHOWN_MAX: usize = 20;
+/// Bytes of one problem, which may quote a name of the descriptor.
+const PROBLEM_BYTES_MAX: usize = 300;
 
 /// Reads and checks a descriptor; `what` names the builder in errors.
+///
+/// # Errors
+///
+/// `Fatal`, naming all problems.
 pub(super) fn read(what: &str, text: &str) -> Result<Declaration, Failure> {
-    let refused = |problems: String| {
-        Failure::fatal(format!("{what}: its descriptor cannot be used: {problems}"))
+    let refused = |problems: Vec<String>| {
+        let mut shown: Vec<String> =
+            problems.iter().take(PROBLEMS_SHOWN_MAX).map(|problem| printable(problem, PROBLEM_BYTES_MAX)).collect();
+        if problems.len() > PROBLEMS_SHOWN_MAX {
+            shown.push(format!("and {} more", problems.len() - PROBLEMS_SHOWN_MAX));
+        }
+        Failure::fatal(format!("{what}: its descriptor cannot be used: {}", shown.join("; ")))
             .with_advice("wit/v1/descriptor.schema.json says what a descriptor may hold")
     };
     if text.len() > DESCRIPTOR_BYTES_MAX {
-        return Err(refused(format!("{} bytes, at most {DESCRIPTOR_BYTES_MAX}", text.len())));
+        return Err(refused(vec![format!("it has {} bytes, at most {DESCRIPTOR_BYTES_MAX} are possible", text.len())]));
     }
-    let declaration: Declaration = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
-    let problems = problems(&declaration);
-    if problems.is_empty() { Ok(declaration) } else { Err(refused(problems.join("; "))) }
+    let value: Value = serde_json::from_str(text).map_err(|error| refused(vec![format!("it is no JSON: {error}")]))?;
+    let mut reader = Reader::default();
+    let declaration = reader.declaration(value);
+    let mut problems = reader.problems;
+    if let Some(declaration) = &declaration {
+        problems.extend(problems_of(declaration));
+    }
+    match declaration {
+        Some(declaration) if problems.is_empty() => Ok(declaration),
+        _ => Err(refused(problems)),
+    }
 }
 
-fn problems(declaration: &Declaration) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut problem = |text: String| problems.push(text);
-    if declaration.contract != CONTRACT {
-        problem(format!("contract {:?}, this host serves {CONTRACT:?}", declaration.contract));
-    }
-    let tables: usize = declaration.indexes.iter().map(|index| index.tables.len()).sum();
-    for (name, found, most) in [
-        ("indexes", declaration.indexes.len(), INDEXES_MAX),
-        ("tables in all", tables, TABLES_MAX),
-        ("queries", declaration.queries.len(), QUERIES_MAX),
-    ] {
-        if found > most {
-            problem(format!("{found} {name}, at most {most}"));
-        }
-    }
-    if declaration.indexes.is_empty() {
-        problem("no index".to_owned());
-    }
-    let mut names = HashSet::new();
-    for index in &declaration.indexes {
-        if !names.insert(&index.name) {
-            problem(format!("index {:?} twice", shown(&index.name)));
-        }
-    }
-    for (name, text) in &declaration.queries {
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            problem(format!("query name {:?} is empty, too long or unprintable", shown(name)));
-        }
-        if text.trim().is_empty() || text.len() > QUERY_BYTES_MAX || text.contains('\0') {
-            problem(format!(
-                "query {:?} is empty, longer than {QUERY_BYTES_MAX} bytes, or holds a zero byte",
-                shown(name)
-            ));
-        }
-    }
-    for index in &declaration.indexes {
-        index_problems(declaration, index, &mut problem);
-    }
-    problems
+/// Reads part by part, so that one part's problem does not hide another's.
+#[derive(Default)]
+struct Reader {
+    problems: Vec<String>,
 }
 
-fn index_problems(declaration: &Declaration, index: &IndexDeclaration, problem: &mut impl FnMut(String)) {
-    let name = shown(&index.name);
-    if !is_index_name(&index.name) {
-        problem(format!(
-            "index name {name:?} is not a lower-case letter or digit followed by up to 99 of a-z, 0-9, _ and -, or begins \
-             with docmill"
-        ));
+impl Reader {
+    /// What could be read; parts with a problem are left out, and the problem is noted.
+    fn declaration(&mut self, value: Value) -> Option<Declaration> {
+        let mut fields = self.fields("", value, &["contract", "rows", "indexes", "queries"])?;
+        let contract: Option<String> = self.required("contract", &mut fields, "contract");
+        let rows: Option<RowForm> = self.optional("rows", &mut fields, "rows");
+        let queries: Option<BTreeMap<String, String>> = self.optional("queries", &mut fields, "queries");
+        let indexes: Vec<Value> = self.required("indexes", &mut fields, "indexes").unwrap_or_default();
+        let indexes = indexes.into_iter().enumerate();
+        let indexes: Vec<_> = indexes.map(|(place, value)| self.index(&format!("indexes[{place}]"), value)).collect();
+        Some(Declaration {
+            contract: contract?,
+            rows: rows.unwrap_or_default(),
+            indexes: indexes.into_iter().collect::<Option<_>>()?,
+            queries: queries.unwrap_or_default(),
+        })
     }
-    if !index.mapping.is_object() || depth(&index.mapping) > MAPPING_DEPTH_MAX {
-        problem(format!("index {name}: its mapping is no object, or nested deeper than {MAPPING_DEPTH_MAX}"));
-    }
-    if index.settings.as_ref().is_some_and(|settings| !settings.is_object()) {
-        problem(format!("index {name}: its settings are no object"));
-    }
-    if index.routing.as_ref().is_some_and(|routing| routing.until.is_empty() || routing.until.len() > 8) {
-        problem(format!("index {name}: routing.until is empty or longer than 8 bytes"));
-    }
-    if !index.tables.iter().any(|table| table.root) {
-        problem(format!("index {name}: no table is its root"));
-    }
-    if index.reads.len() > READS_MAX {
-        problem(format!("index {name}: {} reads, at most {READS_MAX}", index.reads.len()));
-    }
-    for read in &index.reads {
-        if !declaration.queries.contains_key(read) {
-            problem(format!("index {name}: read {:?} is not among the queries", shown(read)));
+
+    fn index(&mut self, path: &str, value: Value) -> Option<IndexDeclaration> {
+        let known = ["name", "mapping", "settings", "tables", "reads", "routing"];
+        let mut fields = self.fields(path, value, &known)?;
+        let tables: Option<Vec<Value>> = self.required(&format!("{path}.tables"), &mut fields, "tables");
+        let tables = tables.unwrap_or_default().into_iter().enumerate();
+        let tables: Vec<_> =
+            tables.map(|(place, value)| self.table(&format!("{path}.tables[{place}]"), value)).collect();
+        if let Some(routing) = fields.remove("routing") {
+            let routing = self.fields(&format!("{path}.routing"), routing, &["until"])?;
+            fields.insert("routing".to_owned(), Value::Object(routing));
         }
+        fields.insert("tables".to_owned(), Value::Array(Vec::new()));
+        let index: Option<IndexDeclaration> = self.typed(path, Value::Object(fields));
+        let mut index = index?;
+        index.tables = tables.into_iter().collect::<Option<_>>()?;
+        Some(index)
     }
-    let mut tables: HashMap<(&Option<String>, &str), ()> = HashMap::new();
-    for table in &index.tables {
-        let at = format!("index {name}, table {:?}", shown(&table.table));
-        if tables.insert((&table.schema, &table.table), ()).is_some() {
-            problem(format!("{at}: twice"));
-        }
-        let listed: &[String] = match &table.columns {
-            Columns::Any => &[],
-            Columns::Listed(columns) => columns,
+
+    fn table(&mut self, path: &str, value: Value) -> Option<TableDeclaration> {
+        let known = ["table", "schema", "keys", "columns", "root", "everything"];
+        let mut fields = self.fields(path, value, &known)?;
+        // A table of which any change concerns everything needs no keys.
+        fields.entry("keys").or_insert_with(|| Value::Array(Vec::new()));
+        self.typed(path, Value::Object(fields))
+    }
+
+    /// The fields of an object, without those that are not known, which are problems.
+    fn fields(&mut self, path: &str, value: Value, known: &[&str]) -> Option<Map<String, Value>> {
+        let Value::Object(mut fields) = value else {
+            let path = if path.is_empty() { "the whole" } else { path };
+            self.problems.push(format!("{path} is no object"));
+            return None;
         };
-        let identifiers = [&table.table].into_iter().chain(&table.schema).chain(&table.keys).chain(listed);
-        for identifier in identifiers {
-            if identifier.is_empty() || identifier.len() > IDENTIFIER_BYTES_MAX || identifier.contains('\0') {
-                problem(format!("{at}: {:?} is no name of PostgreSQL", shown(identifier)));
+        let unknown: Vec<String> = fields.keys().filter(|key| !known.contains(&key.as_str())).cloned().collect();
+        for key in unknown {
+            fields.remove(&key);
+            let dot = if path.is_empty() { "" } else { "." };
+            let close = known.iter().max_by(|a, b| strsim::jaro(a, &key).total_cmp(&strsim::jaro(b, &key)));
+            let hint = match close {
+                Some(close) if strsim::jaro(close, &key) > 0.8 => format!(", did you mean {close}"),
+                _ => String::new(),
+            };
+            self.problems.push(format!("{path}{dot}{key} is not known to this host{hint}"));
+        }
+        Some(fields)
+    }
+
+    fn required<T: DeserializeOwned>(&mut self, path: &str, fields: &mut Map<String, Value>, key: &str) -> Option<T> {
+        if !fields.contains_key(key) {
+            self.problems.push(format!("{path} is missing"));
+        }
+        self.optional(path, fields, key)
+    }
+
+    fn optional<T: DeserializeOwned>(&mut self, path: &str, fields: &mut Map<String, Value>, key: &str) -> Option<T> {
+        let value = fields.remove(key)?;
+        self.typed(path, value)
+    }
+
+    fn typed<T: DeserializeOwned>(&mut self, path: &str, value: Value) -> Option<T> {
+        match serde_json::from_value(value) {
+            Ok(typed) => Some(typed),
+            Err(error) => {
+                self.problems.push(format!("{path}: {error}"));
+                None
             }
         }
-        if table.keys.is_empty() && (table.root || !table.everything) {
-            problem(format!("{at}: no keys"));
-        }
-        if table.keys.len() > KEYS_MAX {
-            problem(format!("{at}: {} keys, at most {KEYS_MAX}", table.keys.len()));
-        }
     }
-}
-
-/// `[a-z0-9][a-z0-9_-]{0,99}`, and not one of ours.
-fn is_index_name(name: &str) -> bool {
-    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(letter)
-        && bytes.all(|byte| letter(byte) || byte == b'_' || byte == b'-')
-        && name.len() <= NAME_BYTES_MAX
-        && !name.starts_with("docmill")
-}
-
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
-fn shown(name: &str) -> String {
-    name.chars().take(80).collect()
 }
 
 #[cfg(test)]
@@ -156,44 +145,59 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::Columns;
 
     fn descriptor() -> Value {
         json!({ "contract": "0.1", "indexes": [{ "name": "users", "mapping": {}, "reads": ["users"],
-            "tables": [{ "table": "users", "keys": ["id"], "root": true }] }],
+            "tables": [{ "table": "users", "keys": ["id"], "root": true }, { "table": "rates", "everything": true }] }],
             "queries": { "users": "select id from users where id = any($1)" } })
+    }
+
+    fn refusal(descriptor: &Value) -> String {
+        read("b", &descriptor.to_string()).unwrap_err().to_string()
     }
 
     #[test]
     fn a_good_descriptor_is_read() {
-        assert_eq!(read("b", &descriptor().to_string()).unwrap().indexes[0].tables[0].columns, Columns::Any);
+        let declaration = read("b", &descriptor().to_string()).unwrap();
+        assert_eq!(declaration.indexes[0].tables[0].columns, Columns::Any);
+        assert!(declaration.indexes[0].tables[1].keys.is_empty());
     }
 
     #[test]
-    fn a_key_that_the_host_does_not_know_is_refused_by_name() {
-        let mut unknown = descriptor();
-        unknown["indexes"][0]["shards"] = json!(3);
-        assert!(read("b", &unknown.to_string()).unwrap_err().message().contains("shards"));
-    }
-
-    #[test]
-    fn every_problem_is_named_at_once() {
+    fn keys_that_the_host_does_not_know_are_refused_by_their_paths() {
         let mut bad = descriptor();
-        bad["contract"] = json!("9");
-        bad["indexes"][0]["name"] = json!("Users");
-        bad["indexes"][0]["reads"] = json!(["nothing"]);
-        bad["indexes"][0]["tables"][0]["root"] = json!(false);
-        bad["queries"]["users"] = json!(" ");
-        let message = read("b", &bad.to_string()).unwrap_err().to_string();
-        for part in ["contract", "\"Users\"", "\"nothing\"", "root", "query \"users\""] {
+        bad["version"] = json!(1);
+        bad["indexes"][0]["shards"] = json!(3);
+        bad["indexes"][0]["routing"] = json!({ "until": "|", "by": "x" });
+        bad["indexes"][0]["tables"][1]["key"] = json!(["id"]);
+        let message = refusal(&bad);
+        for path in ["version", "indexes[0].shards", "indexes[0].routing.by", "indexes[0].tables[1].key "] {
+            assert!(message.contains(path), "{path} in {message}");
+        }
+        assert!(message.contains("did you mean keys"), "{message}");
+    }
+
+    #[test]
+    fn problems_of_different_parts_do_not_hide_each_other() {
+        let mut bad = descriptor();
+        bad["contract"] = json!(1);
+        bad["rows"] = json!("cells");
+        bad["indexes"][0]["tables"][0]["keys"] = json!("id");
+        bad["indexes"][0]["tables"][1] = json!("rates");
+        let message = refusal(&bad);
+        for part in ["contract: ", "rows: ", "indexes[0].tables[0]: ", "indexes[0].tables[1] is no object"] {
             assert!(message.contains(part), "{part} in {message}");
         }
     }
 
     #[test]
-    fn an_index_name_can_be_nothing_but_a_name() {
-        for bad in ["", "_a", "A", "a.b", "a/b", "../a", "a\nb", "docmill-state", &"a".repeat(101)] {
-            assert!(!is_index_name(bad), "{bad}");
+    fn what_is_no_descriptor_at_all_is_refused() {
+        for bad in ["", "[]", "null", "{", "{}"] {
+            assert!(read("b", bad).is_err(), "{bad}");
         }
-        assert!(is_index_name("a-1_b"));
+        let huge = format!("{{\"a\":\"{}\"}}", "x".repeat(DESCRIPTOR_BYTES_MAX));
+        assert!(read("b", &huge).unwrap_err().message().contains("bytes"));
+        assert!(read("b", &"[".repeat(100_000)).is_err());
     }
 }

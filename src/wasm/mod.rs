@@ -1,23 +1,37 @@
-//! The user's builder as a sandboxed WebAssembly component. Rows come through a trait of the edges; generated types stay here.
+//! The user's builder as a sandboxed WebAssembly component. Rows come through a trait of the edges; generated types
+//! stay here.
 //!
-//! | lifetime | holds | file |
+//! | lifetime | holds | files |
 //! |---|---|---|
-//! | process | the engine with its pool, the thread that ticks, the guests' own threads | `runtime` |
-//! | builder version | the compiled component with its exports checked, its declaration, its limits | `component`, `builder` |
-//! | call | a store with its limiter and meters; fresh for every call, dropped after it | `instance` |
+//! | process | the engine with its pool, the thread that ticks, the guests' own threads | `runtime`, `compile` |
+//! | builder version | the compiled component, its declaration, its limits | `component`, `descriptor`, `builder` |
+//! | call | a store with its limiter and meters; fresh for every call, dropped after it | `call`, `host`, `reading` |
 //!
-//! What crosses is converted in `convert`, what comes back is checked in `check`, what a guest may call is in `host`.
+//! What crosses is converted in `convert`; what comes back is checked in `check`, `document` and `descriptor` before
+//! anyone else sees it; why a call ended is put into words and classes in `failures`.
 
 mod bindings;
 mod builder;
+mod call;
 mod check;
+mod compile;
 mod component;
 mod convert;
+mod declaration_check;
 mod descriptor;
+mod document;
+mod failures;
+mod guest;
+mod guest_log;
 mod host;
-mod instance;
+mod json_rows;
+mod limiter;
 mod limits;
+mod meter;
+mod printable;
+mod reading;
 mod runtime;
+mod version;
 
 pub use builder::WasmBuilder;
 pub use limits::Limits;

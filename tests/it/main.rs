@@ -1,5 +1,9 @@
 //! The tests of docmill, by subject; against real servers that they start themselves. `tests/run` runs them with all they need.
 
+mod cli;
+mod config;
+mod crash;
+mod delivery;
 mod embedded_postgres;
 mod faulty_server;
 mod guests;
@@ -7,7 +11,10 @@ mod halves;
 mod ndjson;
 mod opensearch;
 mod pgoutput;
+mod postgres;
+mod server;
 mod shop;
 mod shop_oracle;
 mod support;
 mod tidy;
+mod wasm;

@@ -1,9 +1,11 @@
-//! Lines as a sink: what a file holds after restarts, crashes, rejections, and that it has one owner.
+//! Lines as a sink: the last line of each document is what SQL says; what a file holds after restarts, crashes and rejections;
+//! and that it has one owner.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use docmill::edges::{FailureClass, Sink, Write, WriteOutcome};
 use docmill::model::{
@@ -13,6 +15,11 @@ use docmill::model::{
 use docmill::ndjson::Ndjson;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use super::support::postgres::Database;
+use super::support::running::{Loud, Running};
+use super::support::shop::{self, ShopDocuments, await_documents};
+use super::support::writers::{Load, Writers};
 
 fn place() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -94,6 +101,51 @@ fn lines(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
 }
 
+/// What the lines of a file amount to.
+fn documents(path: &Path) -> ShopDocuments {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut last: BTreeMap<(String, String), Option<Value>> = BTreeMap::new();
+    // The writer may be in the middle of the last line.
+    for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        let line: Value = serde_json::from_str(line).expect("every line is JSON");
+        let key = (line["index"].as_str().unwrap().to_owned(), line["id"].as_str().unwrap().to_owned());
+        last.insert(key, line.get("document").cloned());
+    }
+    let of = |name: &str| {
+        let documents = last.iter().filter(|((index, _), _)| index == name);
+        documents.filter_map(|((_, id), document)| Some((id.clone(), document.clone()?))).collect()
+    };
+    ShopDocuments { users: of("users"), products: of("products") }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_line_of_each_document_is_its_rows_beside_a_backfill_and_after_a_restart() {
+    let database = Database::fresh().await;
+    shop::create(&database, 300, 80).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("documents.ndjson");
+    let load = Load { writers: 3, seed: 5, users: 300, products: 80, pause: Duration::from_millis(3) };
+    let writers = Writers::start(&database, &load);
+    for round in 0..3 {
+        let sink = Ndjson::file(&path).expect("the file is free again");
+        let engine =
+            Running::into(&database, Arc::clone(&sink) as Arc<dyn Sink>, Arc::new(Loud), |engine| engine).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        if round == 2 {
+            writers.stop().await;
+            let found = await_documents(&database.url, Duration::from_secs(30), async || documents(&path)).await;
+            found.unwrap_or_else(|differences| panic!("{differences}"));
+            engine.stop().await;
+            break;
+        }
+        engine.stop().await;
+    }
+    // Once in step, a restart writes nothing again.
+    let engine = Running::into(&database, Ndjson::file(&path).unwrap(), Arc::new(Loud), |engine| engine).await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(engine.stop().await.documents, 0);
+}
+
 #[tokio::test]
 async fn a_restart_goes_on_at_the_end_of_the_file_with_the_state_it_had() {
     let (_directory, path) = place();
@@ -134,7 +186,7 @@ async fn a_file_has_one_owner_at_a_time() {
     let (_directory, path) = place();
     let first = Ndjson::file(&path).expect("the file");
     let refused = Ndjson::file(&path).expect_err("a second owner");
-    assert_eq!(refused.class, FailureClass::Fatal);
+    assert_eq!(refused.class, FailureClass::Transient, "the other one may be about to end");
     assert!(refused.to_string().contains("another process"), "{refused}");
     drop(first);
     Ndjson::file(&path).expect("its lock went with the first owner");

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The order is held by types: each stage consumes the one before, and a lease can only be finished with a
-//! [`Durable`](write::Durable), which only `write` can make.
+//! `Durable`, which only `write` can make.
 
 mod build;
 mod finish;

@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::capture::Markers;
-use super::dispatch::{Dispatcher, Done, Wanted};
+use super::dispatch::{Dispatcher, Done, Published, Wanted};
 use super::resolve::{Resolver, roots};
 use crate::edges::{ChangeCapture, Failure, FailureClass, IndexAdmin, PassReport, RowReader, Waiting};
-use crate::model::{Declaration, Origin, Pass, PassProgress, PassSet, Query};
+use crate::model::{Declaration, Origin, Pass, PassProgress, PassSet, Position, Query};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::record::{self, PassRequest};
 
@@ -35,12 +35,17 @@ pub struct Passes {
     pub dispatcher: Dispatcher,
     /// Markers.
     pub markers: Markers,
+    /// How far labels are.
+    pub published: Arc<Published>,
     /// Ends them between chunks; they go on at the next start.
     pub stop: CancellationToken,
 }
 
 /// How often the records are looked at for new ones; they are few, and in memory.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a pass looks whether the stream has come back to where it was asked for.
+const REACHED_EVERY: Duration = Duration::from_millis(10);
 
 /// How often the progress of a pass is made durable, so that a crash repeats no more than this.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -113,6 +118,9 @@ impl Passes {
         if pass.needs_barrier && pass.barrier.is_none() && !self.raise_barrier(&pass).await? {
             return Ok(());
         }
+        if !self.reach(pass.asked).await {
+            return Ok(());
+        }
         let whole = match &pass.set {
             PassSet::Index => self.walk_index(&pass, &mut walk).await?,
             PassSet::Query { name, params } => {
@@ -144,6 +152,18 @@ impl Passes {
             sweep: false,
         };
         self.resolver.ledger.update(|state| record::ask(state, request)).await
+    }
+
+    /// Waits until labels are at or above the change that asked for a pass; `false` when stopped. After a restart they begin at
+    /// what was confirmed, and a document that an earlier process wrote in between would win against what is read now.
+    async fn reach(&self, asked: Position) -> bool {
+        while self.published.label() < asked {
+            tokio::select! {
+                () = self.stop.cancelled() => return false,
+                () = tokio::time::sleep(REACHED_EVERY) => {}
+            }
+        }
+        true
     }
 
     /// Waits until a marker of this pass was published: nothing of it is read below that. `false` when stopped.

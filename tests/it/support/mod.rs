@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod bulk;
+pub mod command;
 pub mod cut;
 pub mod difference;
 pub mod fake_index;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use docmill::Engine;
-use docmill::edges::{Failure, Observer, Silent, Sink};
+use docmill::edges::{Failure, Observer, Sink};
 use docmill::opensearch::{OpenSearch as Search, OpenSearchOptions};
 use docmill::pipeline::{FailurePolicies, OnRejected, Summary};
 use docmill::postgres::{Postgres, PostgresOptions};
@@ -67,6 +67,20 @@ pub async fn sink(search: &OpenSearch) -> Arc<Search> {
     Search::connect(options).await.unwrap_or_else(|failure| panic!("{}", failure.chain()))
 }
 
+/// Prints what fails and is tried again, so that a test that waits in vain says why.
+#[derive(Debug)]
+pub struct Loud;
+
+impl Observer for Loud {
+    fn on_error(&self, failure: &Failure) {
+        println!("tried again: {}", failure.chain());
+    }
+
+    fn on_rejected(&self, index: &str, id: &str, rejection: &docmill::model::Rejection) {
+        println!("rejected: {index}/{id}: {rejection} {:?}", rejection.detail);
+    }
+}
+
 /// A running engine. Dropped, it is cut off where it is.
 #[derive(Debug)]
 pub struct Running {
@@ -82,7 +96,7 @@ impl Running {
 
     /// The same, with the engine changed before it runs.
     pub async fn shop_with(database: &Database, search: &OpenSearch, change: impl FnOnce(Engine) -> Engine) -> Self {
-        Self::into(database, sink(search).await, Arc::new(Silent), change).await
+        Self::into(database, sink(search).await, Arc::new(Loud), change).await
     }
 
     /// The shop of `database` into any sink.
@@ -102,7 +116,14 @@ impl Running {
     /// Any engine.
     pub fn start(engine: Engine) -> Self {
         let shutdown = CancellationToken::new();
-        let engine = tokio::spawn(engine.with_shutdown(shutdown.clone()).run());
+        let run = engine.with_shutdown(shutdown.clone()).run();
+        let engine = tokio::spawn(async move {
+            let ended = run.await;
+            if let Err(failure) = &ended {
+                println!("the engine failed: {}", failure.chain());
+            }
+            ended
+        });
         Self { shutdown, engine }
     }
 

@@ -1,0 +1,169 @@
+//! `[pipelines.NAME]`: a source, a builder with its configuration and limits, a sink.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::slots::{Spot, Wish, check_slot};
+use super::source::identifier;
+use super::{Names, limits};
+use crate::config::PipelineSettings;
+use crate::config::table::{Table, closest};
+use crate::config::value::Entry;
+use crate::pipeline::{BatchPolicy, FailurePolicies, OnRejected};
+
+const BYTES_MIN: u64 = 1 << 10;
+const INDEX_PREFIX_BYTES_MAX: usize = 100;
+
+const ON_REJECTED: [(&str, OnRejected); 3] =
+    [("stop", OnRejected::Stop), ("skip", OnRejected::Skip), ("quarantine", OnRejected::Quarantine)];
+
+/// The pipeline, its slot still to be assigned, and what it says about that; each only where it is known.
+pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Option<PipelineSettings>, Option<Spot>) {
+    let source = reference(&mut table, "source", "sources", &names.sources);
+    let sink = reference(&mut table, "sink", "sinks", &names.sinks);
+    let builder = table
+        .require("builder", "the path of a component, such as \"builders/shop.wasm\"")
+        .and_then(|entry| entry.path());
+    let wish = match table.get("slot") {
+        None => Some(Wish::Shared),
+        Some(entry) if entry.value.get_ref().as_str() == Some("own") => Some(Wish::Own),
+        Some(entry) => check_slot(&entry).map(Wish::Named),
+    };
+    let config = match table.get("config") {
+        None => Some(serde_json::json!({})),
+        Some(entry) => entry.clone().table().and_then(|_| entry.json()),
+    };
+    let limits = table.get("limits").and_then(Entry::table).map(limits::read).unwrap_or_default();
+    let reader_url = table.get("reader").and_then(Entry::table).and_then(|mut reader| {
+        let url = reader.require("url", "the PostgreSQL URL of a log-in role").and_then(|entry| entry.secret());
+        reader.finish();
+        url
+    });
+    let schema = match table.get("schema") {
+        None => Some("public".to_owned()),
+        Some(entry) => identifier(&entry),
+    };
+    let index_prefix = match table.get("index_prefix") {
+        None => Some(String::new()),
+        Some(entry) => index_prefix(&entry),
+    };
+    let on_rejected = table.get("on_rejected").map_or_else(on_rejected_default, on_rejected);
+    let batch = table.get("batch").and_then(Entry::table).map_or_else(BatchPolicy::default, batch);
+    let queue_capacity = table.get("queue_capacity").and_then(|entry| entry.count(1));
+    let queue_bytes = table.get("queue_bytes").and_then(|entry| entry.size(BYTES_MIN));
+    let skip_backfill = table.get("skip_backfill").and_then(|entry| entry.boolean());
+    let max_lag = table.get("max_lag").and_then(|entry| {
+        let size = entry.size(1 << 20);
+        let notice = "this docmill reads and checks it, but does not detach a pipeline that is behind yet";
+        entry.reading.collector.warning(entry.at(), &entry.key, notice);
+        size
+    });
+
+    let (at, key) = (table.at.clone(), table.key.clone());
+    table.finish();
+    let spot = source.clone().zip(wish).map(|(source, wish)| Spot { pipeline: name.to_owned(), source, wish, at, key });
+    let pipeline = || {
+        Some(PipelineSettings {
+            name: name.to_owned(),
+            source: source?,
+            slot: String::new(),
+            sink: sink?,
+            builder: builder?,
+            config: config?,
+            limits,
+            reader_url,
+            schema: schema?,
+            index_prefix: index_prefix?,
+            on_rejected,
+            batch,
+            queue_capacity: queue_capacity.map(|count| count as usize),
+            queue_bytes: queue_bytes.map(|bytes| bytes as usize),
+            skip_backfill: skip_backfill.unwrap_or(false),
+            max_lag,
+        })
+    };
+    (pipeline(), spot)
+}
+
+/// A source or a sink by name; may be left out when there is one.
+fn reference(table: &mut Table<'_, '_>, key: &'static str, of: &str, names: &BTreeSet<String>) -> Option<String> {
+    let listed = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let Some(entry) = table.get(key) else {
+        return match names.len() {
+            // That there is none is said once, for the document.
+            0 => None,
+            1 => names.first().cloned(),
+            _ => {
+                table.problem(format!(
+                    "expected a key `{key}` with one of {listed}, since there are several; found none"
+                ));
+                None
+            }
+        };
+    };
+    let name = entry.text()?;
+    if names.contains(&name) {
+        return Some(name);
+    }
+    match closest(&name, names.iter().map(String::as_str)) {
+        Some(like) => entry.problem(format!("there is no [{of}.{name}]; did you mean \"{like}\"?")),
+        None if names.is_empty() => entry.problem(format!("there is no [{of}.{name}]")),
+        None => entry.problem(format!("there is no [{of}.{name}]; known: {listed}")),
+    }
+    None
+}
+
+/// Search engines refuse other letters in an index's name.
+fn index_prefix(entry: &Entry<'_, '_>) -> Option<String> {
+    let prefix = entry.text()?;
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    let well_begun = prefix.bytes().next().is_none_or(|first| first.is_ascii_lowercase() || first.is_ascii_digit());
+    if prefix.len() > INDEX_PREFIX_BYTES_MAX || !well_begun || !prefix.bytes().all(letter) {
+        entry.wrong("lower-case letters, digits, `-`, `_` and `.`, beginning with a letter or digit, at most 100");
+        return None;
+    }
+    Some(prefix)
+}
+
+/// The command parks what is refused and goes on, where the library stops: one bad document must not hold up the rest while
+/// nobody looks.
+fn on_rejected_default() -> FailurePolicies {
+    FailurePolicies::all(OnRejected::Quarantine)
+}
+
+/// One word for every index, or a table by index with `default` for the others.
+fn on_rejected(entry: Entry<'_, '_>) -> FailurePolicies {
+    if !entry.value.get_ref().is_table() {
+        return entry.word(&ON_REJECTED).map_or_else(on_rejected_default, FailurePolicies::all);
+    }
+    let mut policies = on_rejected_default();
+    let mut indexes = BTreeMap::new();
+    for (index, entry) in entry.table().map(|table| table.entries()).unwrap_or_default() {
+        match entry.word(&ON_REJECTED) {
+            Some(policy) if index == "default" => policies.default = policy,
+            Some(policy) => drop(indexes.insert(index, policy)),
+            None => {}
+        }
+    }
+    policies.indexes = indexes;
+    policies
+}
+
+fn batch(mut table: Table<'_, '_>) -> BatchPolicy {
+    let defaults = BatchPolicy::default();
+    let max_changes = table.get("max_changes").and_then(|entry| entry.count(1));
+    let max_bytes = table.get("max_bytes").and_then(|entry| entry.size(BYTES_MIN));
+    let max_delay = table.get("max_delay").and_then(|entry| {
+        let delay = entry.duration(std::time::Duration::ZERO)?;
+        if delay > BatchPolicy::MAX_DELAY_LONGEST {
+            entry.wrong("at most \"1m\"");
+            return None;
+        }
+        Some(delay)
+    });
+    table.finish();
+    BatchPolicy {
+        max_changes: max_changes.map_or(defaults.max_changes, |count| count as usize),
+        max_bytes: max_bytes.map_or(defaults.max_bytes, |bytes| bytes as usize),
+        max_delay: max_delay.unwrap_or(defaults.max_delay),
+    }
+}

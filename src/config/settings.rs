@@ -1,0 +1,156 @@
+//! The settings of a run: what a configuration file says, checked, with defaults in place.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Secret;
+use crate::pipeline::{BatchPolicy, FailurePolicies};
+use crate::wasm::Limits;
+
+/// Everything that `docmill run` needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file they were read from.
+    pub file: PathBuf,
+    /// The sources by name.
+    pub sources: BTreeMap<String, SourceSettings>,
+    /// The sinks by name.
+    pub sinks: BTreeMap<String, SinkSettings>,
+    /// The pipelines, by name in order; each names a source and a sink that are there.
+    pub pipelines: Vec<PipelineSettings>,
+    /// The server.
+    pub server: ServerSettings,
+}
+
+/// `[sources.NAME]`
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// The capture role's connection.
+    pub url: Secret,
+    /// The replication slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// After that long without a transaction of ours a marker is written; `None` for never.
+    pub heartbeat: Option<Duration>,
+    /// How long connecting may take; `None` for the source's default.
+    pub connect_timeout: Option<Duration>,
+    /// How long one statement of a read may take.
+    pub statement_timeout: Option<Duration>,
+    /// Connections for reads at most, for each pipeline.
+    pub read_connections: Option<usize>,
+}
+
+/// `[sinks.NAME]`
+#[derive(Clone, Debug)]
+pub enum SinkSettings {
+    /// A search engine.
+    Search(SearchSettings),
+    /// Documents as lines in a file.
+    Lines(PathBuf),
+    /// Documents as lines on standard output.
+    Stdout,
+}
+
+/// A search engine.
+#[derive(Clone, Debug)]
+pub struct SearchSettings {
+    /// Which.
+    pub engine: SearchEngine,
+    /// Where: `http(s)://host:port`, perhaps with user and password.
+    pub url: Secret,
+    /// How docmill says who it is.
+    pub login: Login,
+    /// PEM certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long connecting may take; `None` for the sink's default, as below.
+    pub connect_timeout: Option<Duration>,
+    /// How long one request may take.
+    pub request_timeout: Option<Duration>,
+    /// Bytes of one bulk request, about, at most.
+    pub bulk_bytes: Option<usize>,
+    /// Documents of one bulk request at most.
+    pub bulk_documents: Option<usize>,
+    /// Bulk requests in flight at most.
+    pub bulk_requests: Option<usize>,
+}
+
+/// Which search engine. Both are written to in the same way, and what answers is asked which it is: the word is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchEngine {
+    /// OpenSearch 2 or 3.
+    OpenSearch,
+    /// Elasticsearch 8 or 9.
+    Elasticsearch,
+}
+
+/// How docmill says who it is to a search engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Not, or as the URL says.
+    Url,
+    /// By name and password.
+    Basic {
+        /// The name.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+    /// By an API key.
+    ApiKey(Secret),
+    /// By a bearer token.
+    Token(Secret),
+}
+
+/// `[pipelines.NAME]`
+#[derive(Clone, Debug)]
+pub struct PipelineSettings {
+    /// Its name.
+    pub name: String,
+    /// Its source.
+    pub source: String,
+    /// The replication slot it reads: its own, or the source's when nobody else reads that.
+    pub slot: String,
+    /// Its sink.
+    pub sink: String,
+    /// The component.
+    pub builder: PathBuf,
+    /// What the builder is handed.
+    pub config: serde_json::Value,
+    /// What the builder may use.
+    pub limits: Limits,
+    /// The log-in role for its queries; `None` for the source's.
+    pub reader_url: Option<Secret>,
+    /// Where tables without a schema are.
+    pub schema: String,
+    /// What its indexes' names begin with.
+    pub index_prefix: String,
+    /// What happens to rejected documents.
+    pub on_rejected: FailurePolicies,
+    /// When batches close.
+    pub batch: BatchPolicy,
+    /// Changes that wait in the queue at most.
+    pub queue_capacity: Option<usize>,
+    /// Bytes of changes that wait in the queue at most.
+    pub queue_bytes: Option<usize>,
+    /// Whether an empty index is taken as filled.
+    pub skip_backfill: bool,
+    /// How far behind it may be before it no longer holds the slot. Read and checked; not enforced yet.
+    pub max_lag: Option<u64>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Where it listens: `host:port`.
+    pub listen: String,
+    /// Names besides `listen` and loopback under which it may be asked.
+    pub names: Vec<String>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:7878".to_owned(), names: Vec::new() }
+    }
+}

@@ -1,0 +1,76 @@
+//! A component with all that its calls have in common: what `describe`, `resolve` and `assemble` are called on.
+
+use std::sync::Arc;
+
+use super::bindings::BuilderPre;
+use super::call::{Answer, Call, Export};
+use super::guest_log::{GuestLog, LogRate};
+use super::host::CallState;
+use super::limiter::Limiter;
+use super::limits::Limits;
+use super::reading::Reading;
+use super::runtime::Runtime;
+use crate::edges::Failure;
+
+/// A component, its configuration and its limits.
+pub(super) struct Guest {
+    runtime: Arc<Runtime>,
+    pre: BuilderPre<CallState>,
+    pipeline: Arc<str>,
+    config: Arc<str>,
+    limits: Arc<Limits>,
+    log_rate: Arc<LogRate>,
+}
+
+impl Guest {
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        pre: BuilderPre<CallState>,
+        pipeline: &str,
+        config: Arc<str>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            runtime,
+            pre,
+            pipeline: pipeline.into(),
+            config,
+            limits: Arc::new(limits),
+            log_rate: Arc::new(LogRate::new()),
+        }
+    }
+
+    pub(super) fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Calls an export; `what` names it in errors, `json` says whether it has the memory of guests that take JSON.
+    pub(super) async fn call(
+        &self,
+        what: &Arc<str>,
+        export: Export,
+        reading: Option<Reading>,
+        json: bool,
+    ) -> Result<Answer, Failure> {
+        let log = GuestLog::new(Arc::clone(&self.pipeline), Arc::clone(&self.log_rate), &self.limits);
+        let state = CallState {
+            what: Arc::clone(what),
+            config: Arc::clone(&self.config),
+            limits: Arc::clone(&self.limits),
+            limiter: Limiter::new(&self.limits, json),
+            log,
+            reading,
+            ended: None,
+        };
+        let call = Call { pre: self.pre.clone(), state, export };
+        call.run(&self.runtime).await
+    }
+}

@@ -1,0 +1,134 @@
+//! The real binary, started as an operator starts it, and looked at from outside.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use docmill::embedded::{Child, free_port};
+use serde_json::Value;
+
+use super::opensearch::OpenSearch;
+use super::postgres::Database;
+
+/// A folder with a configuration of the shop, and the command that runs it.
+#[derive(Debug)]
+pub struct Shop {
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Shop {
+    /// The shop of `database` into `search`; `more` is added to the configuration.
+    pub fn new(database: &Database, search: &OpenSearch, more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_port().expect("a free port");
+        std::fs::write(folder.path().join("shop.wasm"), super::running::SHOP_WASM).expect("the builder");
+        let text = format!(
+            "[sources.main]\nurl = \"{}\"\nslot = \"docmill_{}\"\n\n[sinks.search]\ntype = \"opensearch\"\nurl = \"{}\"\n\n\
+             [pipelines.shop]\nbuilder = \"shop.wasm\"\nindex_prefix = \"{}\"\n{more}\n\n[server]\nlisten = \"127.0.0.1:{port}\"\n",
+            database.url, database.name, search.url, search.prefix
+        );
+        std::fs::write(folder.path().join("docmill.toml"), text).expect("the configuration");
+        Self { folder, port }
+    }
+
+    /// Where its files are.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `docmill run`, its output in `log`.
+    pub fn run(&self) -> Docmill {
+        let log = self.folder.path().join("log");
+        let file = std::fs::File::options().create(true).append(true).open(&log).expect("a log");
+        // A release build, where figures are wanted.
+        let binary = std::env::var_os("DOCMILL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_docmill").into());
+        let mut command = Command::new(binary);
+        command
+            .args(["run", "--config", "docmill.toml"])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a log"))
+            .stderr(file);
+        let child = Child::spawn(command, libc::SIGKILL).expect("docmill starts");
+        Docmill { child, log, port: self.port }
+    }
+}
+
+/// A running `docmill run`. It ends with the test.
+#[derive(Debug)]
+pub struct Docmill {
+    child: Child,
+    log: PathBuf,
+    port: u16,
+}
+
+impl Docmill {
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(self) {
+        self.child.signal(libc::SIGKILL);
+        self.child.wait(Duration::from_secs(10)).expect("a killed process ends");
+    }
+
+    /// SIGTERM; how it ended.
+    pub fn terminate(self) -> ExitStatus {
+        self.child.signal(libc::SIGTERM);
+        let ended = self.child.wait(Duration::from_secs(60));
+        ended.unwrap_or_else(|| panic!("it does not end when told to: {}", self.log()))
+    }
+
+    /// Whether it runs still.
+    pub fn is_running(&self) -> bool {
+        self.child.status().is_none()
+    }
+
+    /// What it printed so far, earlier runs of the same folder included.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The highest memory it ever used, in MiB (Linux).
+    pub fn peak_memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(0) / 1024
+    }
+
+    /// An answer of its server; `None` while it does not answer.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let response = super::http_client().get(format!("http://127.0.0.1:{}{path}", self.port)).send().await.ok()?;
+        Some((response.status().as_u16(), response.text().await.ok()?))
+    }
+
+    /// How its only pipeline stands.
+    pub async fn status(&self) -> Option<Value> {
+        let (_, text) = self.get("/api/v1/status").await?;
+        let status: Value = serde_json::from_str(&text).ok()?;
+        Some(status["pipelines"][0].clone())
+    }
+
+    /// Waits until it says of itself that it is ready and live.
+    pub async fn await_live(&self, timeout: Duration) {
+        let begin = Instant::now();
+        loop {
+            assert!(self.is_running(), "docmill ended: {}", self.log());
+            if self.status().await.is_some_and(|status| status["phase"] == "live") {
+                return;
+            }
+            assert!(begin.elapsed() < timeout, "not live after {timeout:?}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Its metrics, by name with labels.
+    pub async fn metrics(&self) -> BTreeMap<String, f64> {
+        let (_, text) = self.get("/metrics").await.expect("metrics");
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter_map(|line| {
+                line.rsplit_once(' ').and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,101 @@
+//! Guests beside each other and beside the rest of the process.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use docmill::edges::FailureClass;
+use docmill::wasm::{Limits, Runtime, RuntimeOptions, WasmBuilder};
+use serde_json::json;
+
+use super::handmade::{assemble, harmless, short};
+
+const LOOP: &str = "(loop $for-ever (br $for-ever)) unreachable";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_calls_share_a_few_slots() {
+    let few = Runtime::new(RuntimeOptions { calls_at_once: 4, ..RuntimeOptions::default() }).unwrap();
+    let builder = WasmBuilder::load(&few, &harmless().wasm(), json!({}), Limits::default(), "test").await.unwrap();
+    let calls = (0..1000).map(|_| assemble(&builder, 2));
+    for outcomes in futures_util::future::join_all(calls).await {
+        assert_eq!(outcomes.unwrap_or_else(|failure| panic!("{}", failure.chain())).len(), 2);
+    }
+    // The last of its users lets go of the runtime inside async code.
+    drop((builder, few));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spinning_guest_delays_nothing_outside_the_sandbox() {
+    let mut guest = harmless();
+    guest.assemble = LOOP;
+    let spinner = guest.load(Limits { cpu: Duration::from_millis(600), wall: Duration::from_secs(9), ..short() });
+    let spinner = spinner.await.unwrap();
+    let spinning: Vec<_> = (0..4)
+        .map(|_| {
+            let spinner = Arc::clone(&spinner);
+            tokio::spawn(async move { assemble(&spinner, 1).await })
+        })
+        .collect();
+    let mut worst = Duration::ZERO;
+    for _ in 0..50 {
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        worst = worst.max(began.elapsed());
+    }
+    // Generous, for machines that test many things at once: without runtimes of their own it would be 600 ms.
+    assert!(worst < Duration::from_millis(300), "a timer of 5 ms took {worst:?}");
+    for call in spinning {
+        assert_eq!(call.await.unwrap().unwrap_err().class, FailureClass::Time);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spinning_guests_do_not_stop_a_neighbour() {
+    let mut guest = harmless();
+    guest.assemble = LOOP;
+    let limits = Limits { cpu: Duration::from_secs(1), wall: Duration::from_secs(9), ..short() };
+    let spinner = guest.load(limits).await.unwrap();
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let spinning: Vec<_> = (0..threads * 2)
+        .map(|_| {
+            let spinner = Arc::clone(&spinner);
+            tokio::spawn(async move { assemble(&spinner, 1).await })
+        })
+        .collect();
+    let neighbour = harmless().load(Limits::default()).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(assemble(&neighbour, 3).await.unwrap().len(), 3);
+    }
+    assert!(spinning.iter().any(|call| !call.is_finished()), "the neighbour had to wait for the spinning guests");
+    for call in spinning {
+        let _ = call.await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_caller_is_gone_frees_its_slot() {
+    let one = Runtime::new(RuntimeOptions { calls_at_once: 1, ..RuntimeOptions::default() }).unwrap();
+    let mut guest = harmless();
+    guest.assemble = LOOP;
+    let long = Limits { cpu: Duration::from_secs(60), wall: Duration::from_secs(60), ..Limits::default() };
+    let spinner = WasmBuilder::load(&one, &guest.wasm(), json!({}), long, "test").await.unwrap();
+    let harmless = WasmBuilder::load(&one, &harmless().wasm(), json!({}), Limits::default(), "test").await.unwrap();
+    let gone = tokio::time::timeout(Duration::from_millis(100), assemble(&spinner, 1)).await;
+    assert!(gone.is_err(), "the loop ended by itself");
+    let next = tokio::time::timeout(Duration::from_secs(10), assemble(&harmless, 1)).await;
+    assert_eq!(next.expect("the slot is free").unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_one_call_is_left_for_the_next() {
+    let mut guest = harmless();
+    guest.fields = "(global $calls (mut i32) (i32.const 0))";
+    // More outcomes at each further call of the same instance; and a mark in memory that traps when it is found.
+    guest.assemble = "(if (i32.load (i32.const 0x2000)) (then unreachable)) \
+        (i32.store (i32.const 0x2000) (i32.const 7)) \
+        (global.set $calls (i32.add (global.get $calls) (i32.const 1))) \
+        (call $outcomes (global.get $calls) (i32.const 1) (i32.const 0) (i32.const 0))";
+    let builder = guest.loaded().await;
+    for _ in 0..200 {
+        assert_eq!(assemble(&builder, 1).await.unwrap().len(), 1);
+    }
+}

@@ -122,7 +122,8 @@ macro_rules! identity_columns {
         "array(select a.attname::text from pg_index i \
            cross join lateral unnest(i.indkey::int2[]) with ordinality k(number, place) \
            join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number \
-           where i.indrelid = c.oid and i.indisvalid and k.place <= i.indnkeyatts \
+           where i.indrelid = c.oid and i.indisvalid and i.indimmediate and i.indisunique and i.indpred is null \
+             and k.place <= i.indnkeyatts \
              and case c.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end \
            order by k.place)"
     };

@@ -44,7 +44,7 @@ impl Chunks {
     ) -> Result<Chunk, Failure> {
         let mut lease = pool.lease().await?;
         let reading = self.read_now(&mut lease, table, keys, after, limit);
-        fetch::in_time(&pool.source().options, reading).await
+        fetch::in_time(&pool.source().options, 1, reading).await
     }
 
     async fn read_now(

@@ -19,6 +19,8 @@ const KEEPALIVES_IDLE_DEFAULT: Duration = Duration::from_secs(2 * 60 * 60);
 /// A server that vanished without a word is noticed within a minute.
 const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(10);
+/// How long data may wait for the other end to acknowledge it.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a request to cancel a statement may take; then the socket alone is closed.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,6 +59,10 @@ impl Connection {
         config.application_name(APPLICATION_NAME).connect_timeout(timeout);
         if config.get_keepalives_idle() == KEEPALIVES_IDLE_DEFAULT {
             config.keepalives_idle(KEEPALIVES_IDLE).keepalives_interval(KEEPALIVES_INTERVAL).keepalives_retries(3);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            // Keepalives say nothing of a peer that went away with data on its way to it.
+            config.tcp_user_timeout(TCP_USER_TIMEOUT);
         }
         let connecting = async {
             match settings.tls.for_queries()? {

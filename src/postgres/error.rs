@@ -7,7 +7,7 @@
 //! | classes 42 (names, privileges, syntax), 28, 3D, 0A, 25 | `Fatal`: no other row would fare better |
 //! | all others: 22 (data), 21, P0, 54, … | `Deterministic` |
 //!
-//! Messages of class 22, 23 and P0 may quote row values, so only their code is passed on.
+//! Only messages of classes that cannot quote row values are passed on; of all others the code alone.
 
 use std::error::Error as _;
 
@@ -44,8 +44,11 @@ pub(super) fn failed(tried: impl AsRef<str>, error: Error) -> Failure {
 pub(super) fn said(error: &DbError) -> String {
     let code = error.code().code();
     match code.get(..2) {
-        Some("22" | "23" | "P0") => format!("the server refused a value (SQLSTATE {code})"),
-        _ => format!("{} (SQLSTATE {code})", error.message()),
+        Some("08" | "0A" | "25" | "26" | "28" | "3D" | "3F" | "40" | "42" | "53" | "54" | "55" | "57" | "58") => {
+            format!("{} (SQLSTATE {code})", error.message())
+        }
+        // Any other may be a function's own, and quote what it was given.
+        _ => format!("the server refused a value (SQLSTATE {code})"),
     }
 }
 

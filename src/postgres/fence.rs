@@ -119,7 +119,13 @@ impl Fence {
             }
             None => None,
         };
-        self.seen = Some(Seen { snapshot, replayed });
+        let before = self.seen.as_ref().map(|seen| seen.replayed.is_some());
+        let now: Option<Position> = replayed;
+        if before.is_some_and(|standby| standby != now.is_some()) {
+            // Its transactions are its own from now on: the numbers of the old primary mean nothing to it.
+            return Err(Failure::transient("failed to follow the reader's server: it was promoted"));
+        }
+        self.seen = Some(Seen { snapshot, replayed: now });
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::edges::{Failure, FailureClass};
 use crate::model::{ColumnBuilder, Rows};
 
 /// The server ends a statement at its time; past that much more, the connection is taken for dead.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// Why rows could not be had. Numbers are places among the calls.
 #[derive(Debug)]
@@ -95,12 +95,15 @@ pub(super) async fn rows(
     Rows::new(count, columns).map_err(|error| Failure::transient("failed to read rows").with_source(error).into())
 }
 
-/// The clock is ours: what the server does not end in time is abandoned.
+/// The clock is ours: what the server does not end in time is abandoned. The server's own limit is on each of the
+/// `statements`, so ours, which must not come first, is on all of them.
 pub(super) async fn in_time<T, E: From<Failure>>(
     options: &PostgresOptions,
+    statements: usize,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    let limit = options.statement_timeout + GRACE;
+    let statements = u32::try_from(statements).unwrap_or(u32::MAX).max(1);
+    let limit = options.statement_timeout.saturating_mul(statements) + GRACE;
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
         Err(Failure::transient(format!("failed to read rows: the server did not answer for {limit:?}")).into())
     })

@@ -16,7 +16,7 @@ use super::params::Param;
 use super::plan::Plan;
 use super::pool::Lease;
 use super::query_set::{Call, Queries};
-use crate::edges::{Failure, IdCursor};
+use crate::edges::{Failure, FailureClass, IdCursor};
 use crate::model::Query;
 
 /// A wide query may take that many times as long as another statement: its whole answer is stored before it is read.
@@ -54,14 +54,15 @@ impl Ids {
             }))
             .await
         };
-        let answers = match fetch::in_time(options, reading).await {
+        let answers = match fetch::in_time(options, calls.len(), reading).await {
             Ok(answers) => answers,
             Err(error) => {
                 drop(lease);
                 return Err(queries.explain(&calls, error, began).await);
             }
         };
-        lease.rest();
+        // Outside a transaction a statement can change the session; it is cleaned like one that has a transaction open.
+        lease.rest_in_transaction();
         let wide = asked.iter().zip(&answers).filter(|(_, answer)| answer.len() >= limit);
         Ok(Self {
             wide: wide.map(|(query, _)| query.clone()).collect(),
@@ -90,7 +91,12 @@ impl Ids {
             let statement = client.prepare(&sql).await.map_err(|error| RunError::Database(0, error))?;
             client.execute_raw(&statement, &call.params).await.map_err(|error| RunError::Database(0, error))
         };
-        match declaring.await {
+        // A cursor that is kept is filled at the commit, which the server's own limit does not cover.
+        let declaring = tokio::time::timeout(timeout + fetch::GRACE, declaring).await.unwrap_or_else(|_| {
+            let message = format!("failed to run query {}: it took longer than {timeout:?}", query.name);
+            Err(Failure::new(FailureClass::Oversize, message).into())
+        });
+        match declaring {
             Ok(_) => {
                 lease.rest_in_transaction();
                 Ok(lease)
@@ -112,7 +118,7 @@ impl Ids {
             let rows = client.query(&sql, &[]).await.map_err(|error| RunError::Ours("read more ids", error))?;
             Ok::<_, RunError>(rows.iter().filter_map(|row| row.get::<_, Option<String>>(0)).collect::<Vec<_>>())
         };
-        let fetched = fetch::in_time(&self.queries.pool.source().options, fetching).await;
+        let fetched = fetch::in_time(&self.queries.pool.source().options, 1, fetching).await;
         match fetched {
             Ok(ids) => {
                 lease.rest_in_transaction();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationConfig};
 
@@ -29,21 +29,35 @@ pub(super) async fn open(source: &Source, tables: &[CapturedTable]) -> Result<St
     refuse(FailureClass::Fatal, "capture changes from this server", &facts.problems())?;
     let catalog = look_at_tables(&control, &reader, tables).await?;
 
+    let slot = slot::facts(&control.client, &options.slot).await?;
+    if let Some(slot) = &slot {
+        refuse(FailureClass::Fatal, "use the slot", &slot::problems(&options.slot, slot, &facts.database))?;
+    }
     let published = publication::facts(&control.client, &options.publication).await?;
+    if slot.is_some() && published.is_none() {
+        // Changes from before it was made are decoded without it: an error at every start, or silence.
+        return Err(Failure::fatal(format!(
+            "slot {} is there, and publication {}, which must be older, is not",
+            options.slot, options.publication
+        ))
+        .with_advice(format!(
+            "drop the slot, and both are made in their order: select pg_drop_replication_slot({});",
+            super::quote::literal(&options.slot)
+        )));
+    }
+    let extended = published.as_ref().is_none_or(|facts| !publication::missing(facts, tables).is_empty());
     if let Some(published) = &published {
         let problems = publication::problems(&options.publication, published, tables, &catalog);
         refuse(FailureClass::Fatal, "use the publication", &problems)?;
     }
     publication::ensure(&control.client, options, facts.version, tables, published.as_ref()).await?;
 
-    let created = match slot::facts(&control.client, &options.slot).await? {
+    let created = match slot {
         None => {
             slot::create(&control.client, &reader.client, &options.slot).await?;
             true
         }
         Some(slot) => {
-            let problems = slot::problems(&options.slot, &slot, &facts.database);
-            refuse(FailureClass::Fatal, "use the slot", &problems)?;
             if let Some(pid) = slot.active_pid {
                 return Err(Failure::transient(format!(
                     "slot {} is in use by process {pid} of the server",
@@ -73,9 +87,12 @@ pub(super) async fn open(source: &Source, tables: &[CapturedTable]) -> Result<St
         Err(Failure::transient(format!("failed to start replication within {limit:?}")))
     })?;
 
-    // Always, not only when something was made just now: whoever ran the ALTER PUBLICATION, or crashed after it, did not
-    // wait for us.
-    quiet_point::wait(&control.client).await?;
+    // Not only when something was made just now: whoever ran the ALTER PUBLICATION, or crashed after it, did not wait for us.
+    // A stream that this process opens again has it behind itself: then a transaction that is open for hours holds up nothing.
+    if created || extended || !source.quiet.load(Ordering::Acquire) {
+        quiet_point::wait(&control.client).await?;
+        source.quiet.store(true, Ordering::Release);
+    }
 
     let server = server::identity(&control.client).await?;
     if server.system_identifier != system.system_id {

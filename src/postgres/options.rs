@@ -20,7 +20,7 @@ pub struct PostgresOptions {
     pub schema: String,
     /// After that long without a transaction of ours a marker is written, so that the slot moves on; `None` for never.
     pub heartbeat: Option<Duration>,
-    /// Connections for reads at most.
+    /// Connections for reads at most; at least 3, since two passes may hold one each while they wait for documents.
     pub read_connections_max: usize,
     /// A read connection that was idle for that long is closed.
     pub read_connection_idle_max: Duration,
@@ -70,7 +70,7 @@ impl Default for PostgresOptions {
             visibility_poll_max: Duration::from_millis(50),
             connect_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(3),
-            stream_buffer_events: 1_024,
+            stream_buffer_events: 256,
             stream_message_bytes_max: 256 << 20,
             status_interval: Duration::from_secs(1),
         }

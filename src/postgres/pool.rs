@@ -20,6 +20,8 @@ use crate::edges::Failure;
 
 /// Statements that a connection keeps prepared; past it all are let go.
 const STATEMENTS_MAX: usize = 512;
+/// Passes hold a connection each while they wait for documents whose rows need one.
+const READ_CONNECTIONS_LEAST: usize = 3;
 /// How long the cleaning of a connection may take until it is closed instead.
 const CLEAN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Ends whatever a read left: its transaction, cursors, settings, locks.
@@ -70,7 +72,7 @@ impl ReadConnection {
 
 impl Pool {
     pub fn new(source: Arc<Source>) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(source.options.read_connections_max.max(1)));
+        let permits = Arc::new(Semaphore::new(source.options.read_connections_max.max(READ_CONNECTIONS_LEAST)));
         let pool = Arc::new(Self { source, permits, idle: Mutex::new(Vec::new()), sweeper: Mutex::new(None) });
         let sweeping = sweep(Arc::downgrade(&pool), pool.source.options.read_connection_idle_max);
         let sweeper = AbortOnDropHandle::new(pool.source.runtime.spawn(sweeping));

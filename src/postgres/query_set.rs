@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use tokio_postgres::Statement;
 use tokio_postgres::error::SqlState;
 
@@ -161,10 +161,24 @@ impl Queries {
         };
         // Polled in this order, so sent in this order; the answers come in one round trip.
         let running =
-            try_join_all(calls.iter().zip(&statements).enumerate().map(|(place, (call, statement))| {
+            join_all(calls.iter().zip(&statements).enumerate().map(|(place, (call, statement))| {
                 fetch::rows(client, place, statement, &call.params, &call.plan, meter)
             }));
-        let ((), rows) = tokio::try_join!(biased; beginning, running)?;
+        let (began, answers) = tokio::join!(biased; beginning, running);
+        began?;
+        // Behind a statement that failed all others fail, for being behind it: what counts is the one that is to blame.
+        let mut rows = Vec::with_capacity(answers.len());
+        let mut failed = None;
+        for answer in answers {
+            match answer {
+                Ok(answer) => rows.push(answer),
+                Err(error) if failed.as_ref().is_none_or(only_behind_another) => failed = Some(error),
+                Err(_) => {}
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
         lease.rest_in_transaction();
         Ok(rows)
     }
@@ -192,8 +206,19 @@ impl Queries {
             };
             return Failure::new(class, format!("failed to {tried}: {message}"));
         }
+        if only_behind(code) {
+            return Failure::transient(format!("failed to {tried}: {message}"));
+        }
         match class_of(code) {
             FailureClass::Fatal => self.plan_again(call, Some(message)).await,
+            // A value that is refused may be refused by a parameter whose column has another type by now.
+            FailureClass::Deterministic if code.code().starts_with("22") => {
+                let again = self.plan_again(call, Some(message.clone())).await;
+                match again.class {
+                    FailureClass::Transient => again,
+                    _ => Failure::deterministic(format!("failed to {tried}: {message}")),
+                }
+            }
             class => Failure::new(class, format!("failed to {tried}: {message}")),
         }
     }
@@ -275,7 +300,7 @@ impl Snapshot for Moment {
         };
         let began = Instant::now();
         let running = self.queries.run(lease, &calls, &self.meter, !self.begun);
-        let result = fetch::in_time(&self.queries.pool.source().options, running).await;
+        let result = fetch::in_time(&self.queries.pool.source().options, calls.len(), running).await;
         match result {
             Ok(rows) => {
                 self.begun = true;
@@ -286,5 +311,17 @@ impl Snapshot for Moment {
                 Err(self.queries.explain(&calls, error, began).await)
             }
         }
+    }
+}
+
+/// Whether a statement failed only because its transaction had failed before it.
+fn only_behind(code: &SqlState) -> bool {
+    *code == SqlState::IN_FAILED_SQL_TRANSACTION
+}
+
+fn only_behind_another(error: &RunError) -> bool {
+    match error {
+        RunError::Database(_, error) | RunError::Ours(_, error) => error.code().is_some_and(only_behind),
+        _ => false,
     }
 }

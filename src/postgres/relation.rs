@@ -51,7 +51,8 @@ impl Relations {
             let entry = wanted.entry(captured.table.clone()).or_insert_with(|| Wanted {
                 keys: Vec::new(),
                 columns: Columns::Listed(Vec::new()),
-                full: identity::is_full(facts),
+                // A leaf has an identity of its own, whatever the root says: what it marks as a whole old row may not be one.
+                full: identity::is_full(facts) && facts.kind != 'p',
                 partitioned: facts.kind == 'p',
             });
             for key in &captured.keys {

@@ -88,7 +88,13 @@ pub(super) fn check_name(name: &str) -> Result<(), Failure> {
 /// connection, to look at them.
 pub(super) async fn create(client: &Client, watcher: &Client, name: &str) -> Result<(), Failure> {
     let sql = "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')";
-    let making = async { client.query_one(sql, &[&name]).await };
+    let making = async {
+        // The limit on locks counts the waits for those transactions too, and a slot that gives up begins from nothing.
+        client.batch_execute("set lock_timeout = 0").await?;
+        let made = client.query_one(sql, &[&name]).await;
+        client.batch_execute("reset lock_timeout").await?;
+        made
+    };
     let row = quiet_point::reporting(watcher, "a new slot", making)
         .await
         .map_err(|error| failed(format!("create slot {name}"), error))?;

@@ -1,5 +1,6 @@
 //! [`Source`]: what one `Postgres` and its readers share: options, where to connect, and whether capture is there.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -18,6 +19,8 @@ pub(super) struct Source {
     pub capture: Settings,
     pub reader: Settings,
     pub link: Link,
+    /// Whether a stream of this process has passed its quiet point.
+    pub quiet: AtomicBool,
     /// Where connections are driven, whoever asks for them: guests have a runtime of their own.
     pub runtime: Handle,
 }
@@ -33,7 +36,7 @@ impl Source {
             Failure::fatal("failed to set up the source: there is no tokio runtime to drive its connections")
                 .with_source(error)
         })?;
-        Ok(Self { options, capture, reader, link: Link::new(), runtime })
+        Ok(Self { options, capture, reader, link: Link::new(), quiet: AtomicBool::new(false), runtime })
     }
 
     /// A connection of the capture role, for the catalog and for markers.

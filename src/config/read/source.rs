@@ -30,7 +30,7 @@ pub(super) fn read(mut table: Table<'_, '_>) -> Option<SourceSettings> {
     };
     let connect_timeout = table.get("connect_timeout").and_then(|entry| entry.duration(TIMEOUT_MIN));
     let statement_timeout = table.get("statement_timeout").and_then(|entry| entry.duration(TIMEOUT_MIN));
-    let read_connections = table.get("read_connections").and_then(|entry| entry.count(1));
+    let read_connections = table.get("read_connections").and_then(|entry| entry.count(3));
     table.finish();
     Some(SourceSettings {
         url: url?.secret()?,

@@ -122,7 +122,10 @@ impl Gathering {
         }
         match queued.event {
             CaptureEvent::Change(change) => self.changes.push(change),
-            CaptureEvent::End { position, .. } | CaptureEvent::Idle { position } => self.end = Some(position),
+            // A keepalive that was on its way may name an earlier position than the transaction before it.
+            CaptureEvent::End { position, .. } | CaptureEvent::Idle { position } => {
+                self.end = self.end.max(Some(position));
+            }
             CaptureEvent::Marker { .. } => {}
         }
     }

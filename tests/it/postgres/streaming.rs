@@ -134,7 +134,7 @@ async fn partitions_arrive_under_the_name_of_their_root() {
         [
             "insert t id=1 user_id=5",
             "insert t id=2 user_id=6",
-            "delete t full id=1 user_id=5",
+            "delete t key id=1 user_id=5",
             "insert t id=1 user_id=5",
             "truncate t",
             "end"

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(kind(&write("a", Some("{\"a\":12345}"))), "document_too_large");
         assert_eq!(kind(&write("a", Some("{\n}"))), "document_not_one_line");
         assert_eq!(kind(&write("a", Some("[[[]]]"))), "document_too_deep");
-        for flat in ["[[],[],[]]", r#"{"a":"[["}"#, r#"["\"[",[]]"#, "[]]]"] {
+        for flat in ["[[],[],[]]", r#"{"a":"[["}"#, r#"["\"[[",1]"#, "[]]]"] {
             assert_eq!(kind(&write("a", Some(flat))), "", "{flat}");
         }
         assert_eq!(kind(&write(&"i".repeat(512), Some("{\"a\":1234}"))), "");

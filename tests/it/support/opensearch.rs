@@ -17,6 +17,8 @@ use super::postgres::blocking;
 
 /// A start takes about 10 s on two idle cores; the first one fetches 53 MB.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
+/// Looks at an index whose shard does not answer yet.
+const TRIES_MAX: usize = 50;
 /// Documents a page when reading an index.
 const PAGE: usize = 2_000;
 
@@ -168,10 +170,16 @@ impl OpenSearch {
         self.refresh(name).await;
         let query = json!({"size": PAGE, "sort": ["_doc"], "version": true, "query": {"match_all": {}}});
         let path = format!("{}/_search?scroll=1m", self.index(name));
-        let (status, mut page) = self.request(Method::POST, &path, Some(&query)).await;
-        if status == 404 {
-            return None;
-        }
+        let mut tries = 0;
+        let mut page = loop {
+            match self.request(Method::POST, &path, Some(&query)).await {
+                (404, _) => return None,
+                // The shard of an index that was made just now may not have started.
+                (503, _) if tries < TRIES_MAX => tries += 1,
+                (_, page) => break page,
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
         let mut found = BTreeMap::new();
         loop {
             assert_eq!(page["_shards"]["failed"], json!(0), "reading {name} answered {page}");

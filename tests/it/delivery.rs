@@ -18,6 +18,16 @@ async fn run(database: &Database, sql: &str) {
     database.connect().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
+/// A shop of that size whose index is filled and equal, and the engine that keeps it so.
+async fn in_step(users: u32, products: u32) -> (Database, OpenSearch, Running) {
+    let database = Database::fresh().await;
+    shop::create(&database, users, products).await;
+    let search = OpenSearch::fresh().await;
+    let engine = Running::shop(&database, &search).await;
+    await_equal(&database, &search, PATIENCE).await;
+    (database, search, engine)
+}
+
 /// Whether the slot is confirmed up to a position.
 async fn confirmed(database: &Database, position: &str) -> bool {
     let sql = format!(
@@ -65,11 +75,7 @@ async fn nothing_is_confirmed_while_the_sink_does_not_answer_and_all_of_it_when_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_slot_moves_on_while_other_tables_write() {
-    let database = Database::fresh().await;
-    shop::create(&database, 10, 10).await;
-    let search = OpenSearch::fresh().await;
-    let engine = Running::shop(&database, &search).await;
-    await_equal(&database, &search, PATIENCE).await;
+    let (database, _search, engine) = in_step(10, 10).await;
     run(&database, "create table noise as select g, repeat('x', 100) from generate_series(1, 20000) g").await;
     let after = position(&database).await;
     await_confirmed(&database, &after).await;
@@ -129,11 +135,7 @@ async fn a_document_that_the_mapping_refuses_is_quarantined_alone_and_cleared_by
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_stop_stops_and_confirms_nothing_past_the_refused_document() {
-    let database = Database::fresh().await;
-    shop::create(&database, 30, 10).await;
-    let search = OpenSearch::fresh().await;
-    let engine = Running::shop(&database, &search).await;
-    await_equal(&database, &search, PATIENCE).await;
+    let (database, search, engine) = in_step(30, 10).await;
     run(&database, REFUSED).await;
     let after = position(&database).await;
     let failure = engine.ended().await.expect_err("it must stop");
@@ -149,11 +151,7 @@ async fn the_policy_stop_stops_and_confirms_nothing_past_the_refused_document() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_from_elsewhere_stops_the_engine_instead_of_passing_for_success() {
-    let database = Database::fresh().await;
-    shop::create(&database, 20, 10).await;
-    let search = OpenSearch::fresh().await;
-    let engine = Running::shop(&database, &search).await;
-    await_equal(&database, &search, PATIENCE).await;
+    let (database, search, engine) = in_step(20, 10).await;
     let document = search.document("users", "5").await.unwrap();
     let path = format!("{}/_doc/5?version={}&version_type=external", search.index("users"), 1u64 << 62);
     search.must(Method::PUT, &path, Some(&document)).await;
@@ -164,11 +162,7 @@ async fn a_version_from_elsewhere_stops_the_engine_instead_of_passing_for_succes
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_with_documents_and_no_state_is_not_taken_over() {
-    let database = Database::fresh().await;
-    shop::create(&database, 20, 10).await;
-    let search = OpenSearch::fresh().await;
-    let engine = Running::shop(&database, &search).await;
-    await_equal(&database, &search, PATIENCE).await;
+    let (database, search, engine) = in_step(20, 10).await;
     engine.stop().await;
     search.must(Method::DELETE, &search.index("docmill-state"), None).await;
     let failure = Running::shop(&database, &search).await.ended().await.expect_err("it must refuse");
@@ -177,11 +171,7 @@ async fn an_index_with_documents_and_no_state_is_not_taken_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_was_dropped_is_made_up_for() {
-    let database = Database::fresh().await;
-    shop::create(&database, 40, 20).await;
-    let search = OpenSearch::fresh().await;
-    let engine = Running::shop(&database, &search).await;
-    await_equal(&database, &search, PATIENCE).await;
+    let (database, search, engine) = in_step(40, 20).await;
     engine.stop().await;
     run(&database, "select pg_drop_replication_slot('docmill_' || current_database())").await;
     run(&database, "delete from users where id <= 3; update products set name = 'lost'; truncate reviews").await;
@@ -192,11 +182,7 @@ async fn a_slot_that_was_dropped_is_made_up_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_was_deleted_by_hand_is_filled_anew() {
-    let database = Database::fresh().await;
-    shop::create(&database, 40, 20).await;
-    let search = OpenSearch::fresh().await;
-    let engine = Running::shop(&database, &search).await;
-    await_equal(&database, &search, PATIENCE).await;
+    let (database, search, engine) = in_step(40, 20).await;
     engine.stop().await;
     let found = search.must(Method::GET, &search.index("users"), None).await;
     let generation = found.as_object().unwrap().keys().next().unwrap().clone();
@@ -208,11 +194,7 @@ async fn an_index_that_was_deleted_by_hand_is_filled_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_transaction_of_many_rows_is_followed_whole() {
-    let database = Database::fresh().await;
-    shop::create(&database, 3_000, 50).await;
-    let search = OpenSearch::fresh().await;
-    let engine = Running::shop(&database, &search).await;
-    await_equal(&database, &search, PATIENCE).await;
+    let (database, search, engine) = in_step(3_000, 50).await;
     run(
         &database,
         "begin; update users set name = name || '!'; update order_items set quantity = quantity + 1; commit",

@@ -73,12 +73,8 @@ pub struct PassReport {
 /// What a pipeline waits on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// The source cannot be reached.
+    /// The source cannot be reached, or its slot is in use.
     Source,
-    /// Another process holds the slot.
-    SlotInUse,
-    /// A transaction that is committed is not visible yet.
-    Visibility,
     /// The sink does not take writes.
     Sink,
     /// A marker has not come back.
@@ -90,8 +86,6 @@ impl Waiting {
     pub fn as_str(self) -> &'static str {
         match self {
             Waiting::Source => "source",
-            Waiting::SlotInUse => "slot_in_use",
-            Waiting::Visibility => "visibility",
             Waiting::Sink => "sink",
             Waiting::Barrier => "barrier",
         }

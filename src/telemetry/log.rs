@@ -88,7 +88,7 @@ impl Observer for Log {
         }
         state.waiting = waiting;
         // Such waits come and go many times a second on a busy system; status and metrics show them.
-        if let Some(waiting @ (Waiting::Source | Waiting::SlotInUse | Waiting::Sink)) = waiting
+        if let Some(waiting @ (Waiting::Source | Waiting::Sink)) = waiting
             && state.pace.admit(waiting.as_str(), Instant::now()).is_some()
         {
             tracing::info!(pipeline = %self.pipeline, waiting_on = waiting.as_str(), "waiting");

@@ -160,13 +160,13 @@ async fn status_says_how_a_pipeline_stands_and_large_numbers_as_text() {
     server.status.builder_is("abc");
     server.observer.on_confirmed(Position::new(u64::MAX));
     server.observer.on_pass(&pass(false));
-    server.observer.on_waiting(Some(Waiting::SlotInUse));
+    server.observer.on_waiting(Some(Waiting::Barrier));
     let (_, body) = server.json("/api/v1/status").await;
     let shop = &body["pipelines"][0];
     assert_eq!(shop["confirmed_position"], "FFFFFFFF/FFFFFFFF");
     assert_eq!(
         (&shop["builder"], &shop["waiting_on"], &shop["phase"]),
-        (&"abc".into(), &"slot_in_use".into(), &"backfilling".into())
+        (&"abc".into(), &"barrier".into(), &"backfilling".into())
     );
     assert_eq!((&shop["passes"][0]["id"], &shop["passes"][0]["of"]), (&"1".into(), &10.into()));
 }

@@ -53,9 +53,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 impl Passes {
     /// Runs what is on record, and what comes onto it, until stopped.
     pub async fn run(self) -> Result<(), Failure> {
-        let mut running: JoinSet<(u64, Result<(), Failure>)> = JoinSet::new();
+        let mut running: JoinSet<(Arc<str>, Result<(), Failure>)> = JoinSet::new();
         let mut indexes: HashSet<Arc<str>> = HashSet::new();
-        let mut ids: Vec<(u64, Arc<str>)> = Vec::new();
         let mut live = false;
         loop {
             let passes = self.resolver.ledger.read(|state| state.passes.clone()).await;
@@ -67,19 +66,16 @@ impl Passes {
                 // Two passes of one index would only take each other's ids out of the hand.
                 if room && !indexes.contains(&pass.index) {
                     indexes.insert(Arc::clone(&pass.index));
-                    ids.push((pass.id, Arc::clone(&pass.index)));
                     let this = self.clone();
-                    running.spawn(async move { (pass.id, this.run_one(pass).await) });
+                    running.spawn(async move { (Arc::clone(&pass.index), this.run_one(pass).await) });
                 }
             }
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(ended) = running.join_next() => {
-                    let (id, result) = ended.map_err(|error| Failure::fatal("a pass panicked").with_source(error))?;
+                    let (index, result) = ended.map_err(|error| Failure::fatal("a pass panicked").with_source(error))?;
                     result?;
-                    if let Some(place) = ids.iter().position(|(running, _)| *running == id) {
-                        indexes.remove(&ids.swap_remove(place).1);
-                    }
+                    indexes.remove(&index);
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }

@@ -13,7 +13,7 @@ use crate::telemetry::since;
 
 /// Letters of a rejection's kind that become a label.
 const KIND_MAX: usize = 64;
-const WAITS: [Waiting; 5] = [Waiting::Source, Waiting::SlotInUse, Waiting::Visibility, Waiting::Sink, Waiting::Barrier];
+const WAITS: [Waiting; 3] = [Waiting::Source, Waiting::Sink, Waiting::Barrier];
 
 /// Counts for one pipeline.
 pub struct PipelineMetrics {

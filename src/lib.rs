@@ -20,6 +20,8 @@ pub mod model;
 
 pub mod edges;
 
+mod fail_points;
+
 mod engine;
 pub mod pipeline;
 

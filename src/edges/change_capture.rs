@@ -1,11 +1,12 @@
 //! Where changes come from.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Failure, RowReader};
+use super::{Failure, Observer, RowReader, Silent};
 use crate::model::{Change, Columns, Position, SourceIdentity, TableName};
 
 /// A source of committed changes, and of the rows that they are about.
@@ -15,20 +16,69 @@ pub trait ChangeCapture: Debug + Send + Sync {
     ///
     /// When it returns, the *quiet point* has passed: every transaction whose changes the stream will not bring is
     /// visible to every snapshot taken from now on, so that a backfill may begin. May wait for as long as a
-    /// transaction of somebody else is open; says so through `tracing`.
+    /// transaction of somebody else is open; says so to the request's observer.
     ///
     /// # Errors
     ///
     /// `Transient` when the source cannot be reached or the slot is in use; `Fatal` when a person must act, with the
     /// statement to run.
-    async fn open(&self, tables: &[CapturedTable]) -> Result<Box<dyn ChangeStream>, Failure>;
+    async fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn ChangeStream>, Failure>;
 
     /// Writes a marker into the source's log, which comes back in the stream as [`CaptureEvent::Marker`], in its place among
     /// the transactions.
     async fn mark(&self, token: u64) -> Result<(), Failure>;
 
+    /// How the source's record of changes stands now: what it retains for us, and whether it is in danger. `None` where a
+    /// source has nothing like that, or it is gone.
+    async fn slot(&self) -> Result<Option<SlotReport>, Failure>;
+
     /// Reads rows on the server that the stream comes from: what was published is visible to it.
     fn reader(&self) -> Arc<dyn RowReader>;
+}
+
+/// What a stream is opened for.
+#[derive(Clone, Debug)]
+pub struct OpenRequest<'a> {
+    /// The tables.
+    pub tables: &'a [CapturedTable],
+    /// Whether a destination was fed from this stream before, so that a record of changes that is not there any more is lost
+    /// and not just still to be made.
+    pub known: bool,
+    /// What to do when it is lost.
+    pub on_lost: OnLostSlot,
+    /// Told what the stream waits on, now and later.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl<'a> OpenRequest<'a> {
+    /// For these tables, of a source that nobody was fed from yet, with nobody told.
+    pub fn of(tables: &'a [CapturedTable]) -> Self {
+        Self { tables, known: false, on_lost: OnLostSlot::default(), observer: Arc::new(Silent) }
+    }
+}
+
+/// What happens when changes since the checkpoint are lost: the slot is gone, was given up by the server, made again or moved on
+/// by somebody else, or the source is another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLostSlot {
+    /// A new one is made, and every document assembled again.
+    #[default]
+    Rebuild,
+    /// The pipeline stops with advice.
+    Refuse,
+}
+
+/// How a replication slot stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotReport {
+    /// Bytes of log that the source keeps for it.
+    pub retained_bytes: Option<u64>,
+    /// Bytes that may still be written before it is in danger of being given up; `None` where there is no such limit.
+    pub safe_bytes: Option<i64>,
+    /// The server's word for it: `reserved`, `extended`, `unreserved`, `lost`.
+    pub status: String,
+    /// Why the server gave it up, if it did.
+    pub lost: Option<String>,
 }
 
 /// A table whose changes are wanted.
@@ -78,7 +128,17 @@ pub struct StreamStart {
     pub next_xid: u64,
     /// Whether the stream was made just now, so that nothing before it will come.
     pub created: bool,
+    /// A mark that changes when the source recovered from a crash; `None` where it cannot be known.
+    pub crash_sign: Option<String>,
+    /// Whether such a crash may have lost commits that were seen before it (asynchronous commit).
+    pub loses_commits: bool,
+    /// What the source's catalog says of each captured table, as a fingerprint: a difference means that content may have
+    /// changed without a change of a row in the stream.
+    pub catalog: Catalog,
 }
+
+/// A fingerprint for each captured table.
+pub type Catalog = BTreeMap<TableName, String>;
 
 /// One event of a stream.
 #[derive(Clone, Debug)]
@@ -91,6 +151,13 @@ pub enum CaptureEvent {
         position: Position,
         /// In microseconds since 1970.
         committed_at_us: i64,
+        /// The source's next transaction id, 64 bits, as it was seen last.
+        next_xid: u64,
+    },
+    /// Tables are not what they were: content of them may have changed without a change of a row in the stream.
+    Catalog {
+        /// Their new fingerprints; the same as before asks for a look all the same.
+        tables: Catalog,
     },
     /// No transaction of ours up to `position`.
     Idle {

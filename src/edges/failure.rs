@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use super::Waiting;
+
 /// What a failure means for the flow.
 ///
 /// | class | the flow |
@@ -11,6 +13,7 @@ use std::fmt;
 /// | `Oversize` | halves the call; a call of one id becomes `Deterministic` |
 /// | `Time` | once more alone in a fresh instance, then `Deterministic` |
 /// | `Deterministic` | narrows it down to the document and rejects that one |
+/// | `Restart` | begins again: opens its edges anew and compares what it finds with what it remembers |
 /// | `Fatal` | stops: a person must act |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureClass {
@@ -22,6 +25,9 @@ pub enum FailureClass {
     Time,
     /// This input fails, and will again.
     Deterministic,
+    /// What the flow stands on is not what it was (the source, its slot, an index): only the comparison at a start can say
+    /// what follows from that.
+    Restart,
     /// Nothing will change until a person acts.
     Fatal,
 }
@@ -36,13 +42,14 @@ pub struct Failure {
     pub class: FailureClass,
     message: String,
     advice: Option<String>,
+    waiting: Option<Waiting>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
     /// A failure of that class; `message` is lowercase, without a full stop.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), advice: None, source: None }
+        Self { class, message: message.into(), advice: None, waiting: None, source: None }
     }
 
     /// [`FailureClass::Transient`].
@@ -58,6 +65,17 @@ impl Failure {
     /// [`FailureClass::Fatal`].
     pub fn fatal(message: impl Into<String>) -> Self {
         Self::new(FailureClass::Fatal, message)
+    }
+
+    /// [`FailureClass::Restart`].
+    pub fn restart(message: impl Into<String>) -> Self {
+        Self::new(FailureClass::Restart, message)
+    }
+
+    /// What the pipeline waits on while this is tried again, where it is more than that the edge cannot be reached.
+    pub fn waiting_on(mut self, waiting: Waiting) -> Self {
+        self.waiting = Some(waiting);
+        self
     }
 
     /// What a person can do about it.
@@ -80,6 +98,11 @@ impl Failure {
     /// What a person can do about it.
     pub fn advice(&self) -> Option<&str> {
         self.advice.as_deref()
+    }
+
+    /// What the pipeline waits on, where it is known.
+    pub fn waiting(&self) -> Option<Waiting> {
+        self.waiting
     }
 
     /// The message with all causes, for a log line.

@@ -21,7 +21,9 @@ mod sink;
 mod state;
 mod work_queue;
 
-pub use change_capture::{CaptureEvent, CapturedTable, ChangeCapture, ChangeStream, StreamStart};
+pub use change_capture::{
+    CaptureEvent, CapturedTable, Catalog, ChangeCapture, ChangeStream, OnLostSlot, OpenRequest, SlotReport, StreamStart,
+};
 pub use document_builder::{AssembleRequest, DocumentBuilder};
 pub use failure::{Failure, FailureClass};
 pub use finding::{Finding, Severity};
@@ -30,4 +32,4 @@ pub use observer::{Observer, PassReport, Silent, Waiting, Written};
 pub use row_reader::{Chunk, IdCursor, QuerySet, RowReader, Snapshot};
 pub use sink::{Sink, Write, WriteOutcome};
 pub use state::{MemoryState, Revision, State};
-pub use work_queue::{Lease, Ticket, WorkQueue};
+pub use work_queue::{Lease, Settled, TaskReport, Ticket, WorkQueue};

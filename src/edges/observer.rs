@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Failure;
+use super::{Failure, SlotReport};
 use crate::model::{Origin, PassReason, Position, Rejection};
 
 /// Told of everything, asked for nothing. Every method does nothing unless it is written; all are called on the flow's
@@ -30,6 +30,10 @@ pub trait Observer: Debug + Send + Sync {
     fn on_pass(&self, _report: &PassReport) {}
     /// What the pipeline waits on; `None` when it does not.
     fn on_waiting(&self, _waiting: Option<Waiting>) {}
+    /// A transaction waited that long at the visibility fence.
+    fn on_fence(&self, _waited: Duration) {}
+    /// How the replication slot stands; every few seconds.
+    fn on_slot(&self, _report: &SlotReport) {}
     /// All passes are done and the stream is being followed.
     fn on_live(&self) {}
     /// Something failed. What is retried comes here too; the class tells.
@@ -73,8 +77,14 @@ pub struct PassReport {
 /// What a pipeline waits on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// The source cannot be reached, or its slot is in use.
+    /// The source cannot be reached.
     Source,
+    /// Another process holds the slot.
+    SlotInUse,
+    /// A transaction of somebody else must end before the first read.
+    QuietPoint,
+    /// A committed transaction is not visible to others yet.
+    Visibility,
     /// The sink does not take writes.
     Sink,
     /// A marker has not come back.
@@ -86,6 +96,9 @@ impl Waiting {
     pub fn as_str(self) -> &'static str {
         match self {
             Waiting::Source => "source",
+            Waiting::SlotInUse => "slot in use",
+            Waiting::QuietPoint => "open transaction",
+            Waiting::Visibility => "visibility",
             Waiting::Sink => "sink",
             Waiting::Barrier => "barrier",
         }

@@ -1,14 +1,14 @@
 //! Where the front half and the back half of the flow meet: tasks in, leases out, one number back.
 //!
 //! ```text
-//! front: submit(tasks) -> Ticket ──▶ [ bounded, in order ] ──▶ next() -> Lease -> finish()  :back
-//!        finished() <────────────── everything at or before this ticket is finished
+//! front: submit(tasks) -> Ticket ──▶ [ bounded, in order ] ──▶ next() -> Lease -> finish(report)  :back
+//!        finished() <────────────── tickets with their reports, each once, in any order
 //! ```
 
 use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::model::Task;
@@ -25,8 +25,9 @@ pub trait WorkQueue: Debug + Send + Sync {
     /// out. A lease that is dropped unfinished goes to another caller.
     async fn next(&self) -> Result<Option<Lease>, Failure>;
 
-    /// Everything at or before this ticket is finished.
-    fn finished(&self) -> watch::Receiver<Ticket>;
+    /// Tasks that were finished since the last call, each with its report and told once, in any order; waits until there is
+    /// one. For one caller, the front half. Dropping the future loses nothing.
+    async fn finished(&self) -> Result<Vec<(Ticket, TaskReport)>, Failure>;
 
     /// No more tasks will be submitted.
     fn close(&self);
@@ -36,16 +37,34 @@ pub trait WorkQueue: Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
+/// What the front half must know of a finished task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// Ids of the task that have no document now: their deletion's version may be forgotten by a sink.
+    pub absent: Vec<String>,
+    /// Whether some request of it had no known outcome, and may still be applied.
+    pub unknown: bool,
+}
+
 /// A task that is being worked on. Dropping it unfinished gives the task to another.
 pub struct Lease {
     task: Option<Task>,
     ticket: Ticket,
-    settle: Box<dyn FnMut(Ticket, Option<Task>) + Send>,
+    settle: Box<dyn FnMut(Ticket, Settled) + Send>,
+}
+
+/// How a lease ended.
+#[derive(Debug)]
+pub enum Settled {
+    /// The task is done.
+    Finished(TaskReport),
+    /// It was given back.
+    Returned(Task),
 }
 
 impl Lease {
-    /// Made by a queue: `settle` is called once, with the task when it was not finished.
-    pub fn new(task: Task, ticket: Ticket, settle: Box<dyn FnMut(Ticket, Option<Task>) + Send>) -> Self {
+    /// Made by a queue: `settle` is called once.
+    pub fn new(task: Task, ticket: Ticket, settle: Box<dyn FnMut(Ticket, Settled) + Send>) -> Self {
         Self { task: Some(task), ticket, settle }
     }
 
@@ -60,16 +79,16 @@ impl Lease {
     }
 
     /// Everything the task asked for is durable.
-    pub fn finish(mut self) {
+    pub fn finish(mut self, report: TaskReport) {
         self.task = None;
-        (self.settle)(self.ticket, None);
+        (self.settle)(self.ticket, Settled::Finished(report));
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(task) = self.task.take() {
-            (self.settle)(self.ticket, Some(task));
+            (self.settle)(self.ticket, Settled::Returned(task));
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct Pass {
 pub enum PassSet {
     /// Every one: the root tables in keyset chunks.
     Index,
+    /// Those that the index holds: what no row makes any more is deleted.
+    Held,
     /// Those that a declared query yields.
     Query {
         /// Its name.
@@ -71,6 +73,10 @@ pub enum PassReason {
     SourceChanged,
     /// The builder is another.
     BuilderChanged,
+    /// A table is not what it was: its columns, partitions, identity or publication.
+    CatalogChanged,
+    /// More deletions than are remembered one by one must be looked at again.
+    LateWrites,
 }
 
 impl fmt::Display for PassReason {
@@ -83,6 +89,8 @@ impl fmt::Display for PassReason {
             PassReason::LostPosition => "the slot lost changes",
             PassReason::SourceChanged => "the source changed",
             PassReason::BuilderChanged => "the builder changed",
+            PassReason::CatalogChanged => "a table's definition changed",
+            PassReason::LateWrites => "late writes may have undone deletions",
         })
     }
 }

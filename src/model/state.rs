@@ -20,8 +20,17 @@ pub struct StateDocument {
     pub history: History,
     /// Everything at or before it is durable.
     pub checkpoint: Position,
-    /// The source's next transaction id at the last start; behind it later means an older past.
+    /// The source's next transaction id when the checkpoint was written; behind it later means an older past.
     pub next_xid: u64,
+    /// The source's mark of its last crash, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_sign: Option<String>,
+    /// Fingerprints of the captured tables, by `schema.name`, as the documents were made of them.
+    #[serde(default)]
+    pub catalog: BTreeMap<String, String>,
+    /// Whether the process that wrote it has ended with an answer to every request, so that nothing of it can come late.
+    #[serde(default)]
+    pub settled: bool,
     /// The builder that the documents are of.
     pub builder_version: BuilderVersion,
     /// The indexes by their declared name.

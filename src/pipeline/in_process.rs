@@ -1,13 +1,13 @@
-//! The work queue of one process: a bounded list in memory, whose finished tickets are a contiguous prefix.
+//! The work queue of one process: a bounded list in memory.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
-use crate::edges::{Failure, Lease, Ticket, WorkQueue};
+use crate::edges::{Failure, Lease, Settled, TaskReport, Ticket, WorkQueue};
 use crate::model::Task;
 
 /// A [`WorkQueue`] in memory.
@@ -20,16 +20,17 @@ struct Shared {
     state: Mutex<QueueState>,
     added: Notify,
     taken: Notify,
-    finished: watch::Sender<Ticket>,
+    finished: Notify,
 }
 
 #[derive(Default)]
 struct QueueState {
     queued: VecDeque<(Ticket, Task)>,
     last: Ticket,
-    finished: Ticket,
-    /// Finished before something ahead of them was.
-    finished_early: BTreeSet<Ticket>,
+    /// Finished and not told yet.
+    finished: Vec<(Ticket, TaskReport)>,
+    /// Given back by somebody whose requests may still be on their way.
+    returned: HashSet<Ticket>,
     closed: bool,
     leased: usize,
 }
@@ -37,12 +38,8 @@ struct QueueState {
 impl InProcessQueue {
     /// A queue in which at most `queued_max` tasks wait.
     pub fn new(queued_max: usize) -> Self {
-        let shared = Shared {
-            state: Mutex::default(),
-            added: Notify::new(),
-            taken: Notify::new(),
-            finished: watch::Sender::new(Ticket::default()),
-        };
+        let shared =
+            Shared { state: Mutex::default(), added: Notify::new(), taken: Notify::new(), finished: Notify::new() };
         Self { shared: Arc::new(shared), queued_max: queued_max.max(1) }
     }
 }
@@ -53,19 +50,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn settle(&self, ticket: Ticket, unfinished: Option<Task>) {
+    fn settle(&self, ticket: Ticket, settled: Settled) {
         let mut state = self.lock();
         state.leased -= 1;
-        match unfinished {
-            Some(task) => state.queued.push_front((ticket, task)),
-            None => {
-                state.finished_early.insert(ticket);
-                while state.finished_early.first() == Some(&Ticket(state.finished.0 + 1)) {
-                    state.finished_early.pop_first();
-                    state.finished.0 += 1;
-                }
-                let finished = state.finished;
-                self.finished.send_if_modified(|sent| std::mem::replace(sent, finished) != finished);
+        match settled {
+            Settled::Returned(task) => {
+                state.returned.insert(ticket);
+                state.queued.push_front((ticket, task));
+            }
+            Settled::Finished(mut report) => {
+                report.unknown |= state.returned.remove(&ticket);
+                state.finished.push((ticket, report));
+                self.finished.notify_one();
             }
         }
         drop(state);
@@ -109,7 +105,7 @@ impl WorkQueue for InProcessQueue {
                     drop(state);
                     self.shared.taken.notify_one();
                     let shared = Arc::clone(&self.shared);
-                    let settle = Box::new(move |ticket, unfinished| shared.settle(ticket, unfinished));
+                    let settle = Box::new(move |ticket, settled| shared.settle(ticket, settled));
                     return Ok(Some(Lease::new(task, ticket, settle)));
                 }
                 if state.closed && state.leased == 0 {
@@ -120,8 +116,15 @@ impl WorkQueue for InProcessQueue {
         }
     }
 
-    fn finished(&self) -> watch::Receiver<Ticket> {
-        self.shared.finished.subscribe()
+    async fn finished(&self) -> Result<Vec<(Ticket, TaskReport)>, Failure> {
+        loop {
+            // One caller: what is finished between the look and the wait leaves a permit.
+            let finished = std::mem::take(&mut self.shared.lock().finished);
+            if !finished.is_empty() {
+                return Ok(finished);
+            }
+            self.shared.finished.notified().await;
+        }
     }
 
     fn close(&self) {
@@ -137,7 +140,7 @@ impl fmt::Debug for InProcessQueue {
             .field("queued", &state.queued.len())
             .field("leased", &state.leased)
             .field("last", &state.last)
-            .field("finished", &state.finished)
+            .field("finished", &state.finished.len())
             .finish()
     }
 }
@@ -160,20 +163,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn finished_is_a_contiguous_prefix_in_whatever_order_tasks_finish() {
+    async fn every_finished_task_is_told_once_with_its_report() {
         let queue = InProcessQueue::new(10);
         queue.submit(["a", "b", "c"].map(task).into()).await.unwrap();
-        let finished = queue.finished();
         let mut leases = Vec::new();
         for _ in 0..3 {
             leases.push(queue.next().await.unwrap().unwrap());
         }
-        leases.pop().unwrap().finish();
-        assert_eq!(*finished.borrow(), Ticket(0));
-        leases.remove(0).finish();
-        assert_eq!(*finished.borrow(), Ticket(1));
-        leases.pop().unwrap().finish();
-        assert_eq!(*finished.borrow(), Ticket(3));
+        let report = TaskReport { absent: vec!["c".into()], unknown: true };
+        leases.pop().unwrap().finish(report.clone());
+        leases.remove(0).finish(TaskReport::default());
+        let told = queue.finished().await.unwrap();
+        assert_eq!(told, [(Ticket(3), report), (Ticket(1), TaskReport::default())]);
+        leases.pop().unwrap().finish(TaskReport::default());
+        assert_eq!(queue.finished().await.unwrap(), [(Ticket(2), TaskReport::default())]);
+        assert!(futures_util::FutureExt::now_or_never(queue.finished()).is_none());
     }
 
     #[tokio::test]
@@ -184,9 +188,9 @@ mod tests {
         queue.close();
         let lease = queue.next().await.unwrap().unwrap();
         assert_eq!(lease.task().ids, ["a"]);
-        lease.finish();
+        lease.finish(TaskReport::default());
         assert!(queue.next().await.unwrap().is_none());
-        assert_eq!(*queue.finished().borrow(), Ticket(1));
+        assert_eq!(queue.finished().await.unwrap()[0].0, Ticket(1));
     }
 
     #[tokio::test]

@@ -20,7 +20,8 @@ use super::start::{self, Found};
 use super::tables::captured_tables;
 use super::tally::{Summary, Tally};
 use crate::edges::{
-    ChangeCapture, ChangeStream, DocumentBuilder, Failure, FailureClass, Observer, QuerySet, Sink, WorkQueue,
+    ChangeCapture, ChangeStream, DocumentBuilder, Failure, FailureClass, Observer, OnLostSlot, OpenRequest, QuerySet,
+    Sink, WorkQueue,
 };
 use crate::model::Position;
 
@@ -93,7 +94,15 @@ impl Flow {
         let reader = self.source.reader();
         let queries = self.retry(observer, "prepare", || reader.prepare(declaration)).await?;
         let tables = captured_tables(declaration, &self.schema);
-        let stream = capture::open(&*self.source, &tables, &**observer, &self.limits, stop).await?;
+        let stream = {
+            let request = OpenRequest {
+                tables: &tables,
+                known: false,
+                on_lost: OnLostSlot::Rebuild,
+                observer: Arc::clone(observer),
+            };
+            capture::open(&*self.source, &request, &self.limits, stop).await?
+        };
         let indexes = self.sink.indexes();
         let generations = self.retry(observer, "ensure", || indexes.ensure(&declaration.indexes)).await?;
         let state = self.sink.state();
@@ -210,6 +219,7 @@ impl Flow {
             source: Arc::clone(&self.source),
             tables: captured_tables(self.documents.declaration(), &self.schema),
             queue: queue_in,
+            on_lost: OnLostSlot::Rebuild,
             published,
             confirmed,
             markers,

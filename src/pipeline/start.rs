@@ -67,6 +67,9 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
             history: History::FIRST,
             checkpoint: stream.confirmed,
             next_xid: stream.next_xid,
+            crash_sign: None,
+            catalog: Default::default(),
+            settled: true,
             builder_version: found.builder_version.clone(),
             generations: Default::default(),
             passes: Vec::new(),
@@ -173,6 +176,9 @@ pub(super) mod tests {
             flushed: Position::new(200),
             next_xid: 50,
             created: false,
+            crash_sign: None,
+            loses_commits: false,
+            catalog: Default::default(),
         }
     }
 

@@ -55,7 +55,7 @@ use async_trait::async_trait;
 pub use check::check;
 pub use options::PostgresOptions;
 
-use crate::edges::{CapturedTable, ChangeCapture, ChangeStream, Failure, RowReader};
+use crate::edges::{ChangeCapture, ChangeStream, Failure, OpenRequest, RowReader, SlotReport};
 use chunk::Chunks;
 use pool::Pool;
 use reader::Reader;
@@ -83,13 +83,18 @@ impl Postgres {
 
 #[async_trait]
 impl ChangeCapture for Postgres {
-    async fn open(&self, tables: &[CapturedTable]) -> Result<Box<dyn ChangeStream>, Failure> {
-        Ok(Box::new(open::open(&self.source, tables).await?))
+    async fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn ChangeStream>, Failure> {
+        Ok(Box::new(open::open(&self.source, request).await?))
     }
 
     async fn mark(&self, token: u64) -> Result<(), Failure> {
         // On a connection of its own: markers are few, and one that waits must not hold up the stream.
         heartbeat::emit(&self.source.connect_control().await?, &token.to_string()).await
+    }
+
+    async fn slot(&self) -> Result<Option<SlotReport>, Failure> {
+        let control = self.source.connect_control().await?;
+        Ok(slot::facts(&control.client, &self.source.options.slot).await?.map(slot::SlotFacts::report))
     }
 
     fn reader(&self) -> Arc<dyn RowReader> {

@@ -16,12 +16,12 @@ use super::relation::Relations;
 use super::source::Source;
 use super::stream::Stream;
 use super::{identity, privileges, publication, quiet_point, quote, server, slot};
-use crate::edges::{CapturedTable, Failure, FailureClass, StreamStart};
+use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, OpenRequest, StreamStart, Waiting};
 use crate::model::{Position, SourceIdentity};
 
 /// Opens the stream of changes of these tables.
-pub(super) async fn open(source: &Source, tables: &[CapturedTable]) -> Result<Stream, Failure> {
-    let options = &source.options;
+pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<Stream, Failure> {
+    let (options, tables) = (&source.options, request.tables);
     slot::check_name(&options.slot)?;
     let control = source.connect_control().await?;
     let reader = source.connect_reader().await?;
@@ -63,6 +63,7 @@ pub(super) async fn open(source: &Source, tables: &[CapturedTable]) -> Result<St
                     "slot {} is in use by process {pid} of the server",
                     options.slot
                 ))
+                .waiting_on(Waiting::SlotInUse)
                 .with_advice("stop the other docmill, or give this one another slot"));
             }
             false
@@ -169,6 +170,9 @@ async fn positions(control: &Connection, options: &super::PostgresOptions) -> Re
             Failure::transient(format!("failed to {tried}")).with_source(error)
         })?,
         created: false,
+        crash_sign: None,
+        loses_commits: false,
+        catalog: Catalog::new(),
         identity: SourceIdentity {
             system_identifier: String::new(),
             timeline: 0,

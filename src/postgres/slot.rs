@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::error::failed;
 use super::problem::Problem;
 use super::quiet_point;
-use crate::edges::Failure;
+use crate::edges::{Failure, SlotReport};
 use crate::model::Position;
 
 /// A slot as the server has it.
@@ -21,6 +21,18 @@ pub(super) struct SlotFacts {
     pub wal_status: Option<String>,
     /// Bytes of log that it keeps.
     pub retained: Option<i64>,
+}
+
+impl SlotFacts {
+    /// What others are told of it.
+    pub fn report(self) -> SlotReport {
+        SlotReport {
+            retained_bytes: self.retained.and_then(|bytes| u64::try_from(bytes).ok()),
+            safe_bytes: None,
+            status: self.wal_status.unwrap_or_default(),
+            lost: self.lost,
+        }
+    }
 }
 
 /// Reads it; `None` when there is none of that name.

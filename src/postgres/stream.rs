@@ -116,6 +116,7 @@ impl Stream {
                 self.ready.push_back(CaptureEvent::End {
                     position: Position::new(end_lsn.as_u64()),
                     committed_at_us: Timestamp(commit_time_micros).unix_micros(),
+                    next_xid: 0,
                 });
             }
             // Inside a transaction it says nothing: its commit is still to come.

@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use docmill::Engine;
 use docmill::edges::{
-    ChangeCapture, DocumentBuilder, Failure, IndexAdmin, Lease, Silent, Sink, State, Ticket, WorkQueue, Write,
-    WriteOutcome,
+    ChangeCapture, DocumentBuilder, Failure, IndexAdmin, Lease, Settled, Silent, Sink, State, TaskReport, Ticket,
+    WorkQueue, Write, WriteOutcome,
 };
 use docmill::model::{QuarantineRecord, Task};
 use docmill::pipeline::back::Back;
 use docmill::pipeline::{FailurePolicies, FlowLimits, InProcessQueue};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::support::opensearch::OpenSearch;
 use super::support::postgres::Database;
@@ -52,19 +52,19 @@ impl WorkQueue for Lapsing {
         let (task, ticket) = (lease.task().clone(), lease.ticket());
         self.held.lock().unwrap().insert(ticket, lease);
         let held = Arc::clone(&self.held);
-        let settle = move |ticket: Ticket, unfinished: Option<Task>| {
+        let settle = move |ticket: Ticket, settled: Settled| {
             // A lapsed lease is not there any more, or is another's: finishing a task twice is what brokers allow.
             if let Some(lease) = held.lock().unwrap().remove(&ticket)
-                && unfinished.is_none()
+                && let Settled::Finished(report) = settled
             {
-                lease.finish();
+                lease.finish(report);
             }
         };
         Ok(Some(Lease::new(task, ticket, Box::new(settle))))
     }
 
-    fn finished(&self) -> watch::Receiver<Ticket> {
-        self.queue.finished()
+    async fn finished(&self) -> Result<Vec<(Ticket, TaskReport)>, Failure> {
+        self.queue.finished().await
     }
 
     fn close(&self) {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use docmill::edges::{CaptureEvent, CapturedTable, ChangeCapture, ChangeStream, Failure};
+use docmill::edges::{CaptureEvent, CapturedTable, ChangeCapture, ChangeStream, Failure, OpenRequest};
 use docmill::model::{Cells, ChangeKind, Columns, Declaration, Row, Rows, TableName, Value};
 use docmill::postgres::{Postgres, PostgresOptions};
 
@@ -43,7 +43,7 @@ async fn open(
     tables: &[CapturedTable],
 ) -> Result<(Arc<Postgres>, Box<dyn ChangeStream>), Failure> {
     let postgres = Postgres::new(options)?;
-    let stream = postgres.open(tables).await?;
+    let stream = postgres.open(&OpenRequest::of(tables)).await?;
     Ok((postgres, stream))
 }
 
@@ -88,7 +88,7 @@ async fn trace(stream: &mut dyn ChangeStream, ends: usize) -> Vec<String> {
                 inside = true;
                 trace.push(format!("marker {token}"));
             }
-            CaptureEvent::End { .. } | CaptureEvent::Idle { .. } => {}
+            CaptureEvent::End { .. } | CaptureEvent::Idle { .. } | CaptureEvent::Catalog { .. } => {}
         }
     }
     trace

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("edges", &["model"]),
-    ("postgres", &["model", "edges"]),
+    ("postgres", &["model", "edges", "fail_points"]),
     ("wasm", &["model", "edges"]),
     ("opensearch", &["model", "edges"]),
     ("ndjson", &["model", "edges"]),
-    ("pipeline", &["model", "edges"]),
+    ("pipeline", &["model", "edges", "fail_points"]),
+    // Rules that tests switch off: who holds a rule asks it.
+    ("fail_points", &[]),
     ("engine", &["model", "edges", "pipeline"]),
     ("embedded", &["model", "edges"]),
     ("config", &["model", "edges", "pipeline", "engine", "postgres", "wasm", "opensearch", "ndjson"]),

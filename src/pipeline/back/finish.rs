@@ -5,6 +5,5 @@ use crate::edges::Lease;
 
 /// Consumes both: there is no other way to finish a lease here.
 pub(super) fn finish(lease: Lease, durable: Durable) {
-    durable.consume();
-    lease.finish();
+    lease.finish(durable.consume());
 }

@@ -5,19 +5,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::Back;
 use super::build::build;
-use crate::edges::{Failure, FailureClass, Waiting, Write, WriteOutcome, Written};
+use crate::edges::{Failure, FailureClass, TaskReport, Waiting, Write, WriteOutcome, Written};
 use crate::model::{DocumentId, Outcome, QuarantineRecord, Rejection, Task, Version};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::policy::OnRejected;
 
 /// Proof that everything a task asked for is durable.
 #[must_use]
-pub(super) struct Durable(());
+pub(super) struct Durable(TaskReport);
 
 impl Durable {
-    /// The proof is used up.
-    pub(super) fn consume(self) {
-        let Durable(()) = self;
+    /// The proof is used up; what the front half must know of it.
+    pub(super) fn consume(self) -> TaskReport {
+        self.0
     }
 }
 
@@ -29,6 +29,7 @@ impl Durable {
 pub(super) async fn durable(back: &Back, task: &Task) -> Result<Durable, Failure> {
     let mut backoff = Backoff::new(&back.limits);
     let mut ids = task.ids.clone();
+    let mut about = TaskReport::default();
     loop {
         let outcomes = build(back, task, ids).await?.into_outcomes();
         // Rejections are reported and parked with the other outcomes of this attempt; nothing of them is written.
@@ -51,10 +52,10 @@ pub(super) async fn durable(back: &Back, task: &Task) -> Result<Durable, Failure
                 document,
             });
         }
-        ids = send(back, task, writes, &mut rejected, &mut backoff).await?;
+        ids = send(back, task, writes, &mut rejected, &mut about, &mut backoff).await?;
         reject(back, task, rejected).await?;
         if ids.is_empty() {
-            return Ok(Durable(()));
+            return Ok(Durable(about));
         }
         // Their outcome is unknown: what they are now is asked again, not what was sent.
         if !backoff.wait(&back.stop).await {
@@ -74,6 +75,7 @@ async fn send(
     task: &Task,
     mut writes: Vec<Write>,
     rejected: &mut Vec<(String, Rejection)>,
+    about: &mut TaskReport,
     backoff: &mut Backoff,
 ) -> Result<Vec<String>, Failure> {
     let made = Instant::now();
@@ -95,6 +97,7 @@ async fn send(
                 back.observer.on_waiting(Some(Waiting::Sink));
                 back.observer.on_retry("write", failure.message());
                 back.observer.on_error(&failure);
+                about.unknown = true;
                 again.extend(writes.into_iter().map(|write| write.id));
                 return Ok(again);
             }
@@ -103,9 +106,14 @@ async fn send(
         let mut overloaded = Vec::new();
         for (write, outcome) in writes.into_iter().zip(outcomes) {
             match outcome {
-                WriteOutcome::Written => report.written(write),
+                WriteOutcome::Written => {
+                    about.absent.extend(write.document.is_none().then(|| write.id.clone()));
+                    report.written(write);
+                }
                 WriteOutcome::Stale { current } => {
                     check_stale(back, task, &write, current).await?;
+                    // What it lost against may be a late write of a document that a row does not make any more.
+                    about.absent.extend(write.document.is_none().then(|| write.id.clone()));
                     report.0.stale += 1;
                 }
                 WriteOutcome::Rejected(rejection) => rejected.push((write.id, rejection)),
@@ -115,6 +123,7 @@ async fn send(
                 }
                 WriteOutcome::Unknown(reason) => {
                     back.observer.on_retry("write.unknown", &reason);
+                    about.unknown = true;
                     again.push(write.id);
                 }
             }

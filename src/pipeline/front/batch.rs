@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::queue::{QueueReceiver, Queued};
-use crate::edges::{CaptureEvent, Failure};
+use crate::edges::{CaptureEvent, Catalog, Failure};
 use crate::model::{Change, Position};
 use crate::pipeline::policy::BatchPolicy;
 
@@ -15,6 +15,7 @@ use crate::pipeline::policy::BatchPolicy;
 pub struct Batch {
     changes: Vec<Change>,
     end: Option<Position>,
+    catalog: Catalog,
     in_flight: InFlight,
     // The changes stay counted in the queue's bound until the batch was resolved.
     _room: Option<OwnedSemaphorePermit>,
@@ -24,6 +25,11 @@ impl Batch {
     /// Its changes.
     pub fn changes(&self) -> &[Change] {
         &self.changes
+    }
+
+    /// The tables whose definition changed, with their new fingerprints.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// Gives up the changes and keeps what the ack needs: what may be confirmed when it and everything before it is durable
@@ -110,6 +116,7 @@ struct Gathering {
     changes: Vec<Change>,
     bytes: usize,
     end: Option<Position>,
+    catalog: Catalog,
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -126,6 +133,7 @@ impl Gathering {
             CaptureEvent::End { position, .. } | CaptureEvent::Idle { position } => {
                 self.end = self.end.max(Some(position));
             }
+            CaptureEvent::Catalog { tables } => self.catalog.extend(tables),
             CaptureEvent::Marker { .. } => {}
         }
     }
@@ -135,6 +143,6 @@ impl Gathering {
     }
 
     fn close(self, in_flight: InFlight) -> Batch {
-        Batch { changes: self.changes, end: self.end, in_flight, _room: self.room }
+        Batch { changes: self.changes, end: self.end, catalog: self.catalog, in_flight, _room: self.room }
     }
 }

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::dispatch::Published;
 use super::queue::QueueSender;
 use crate::edges::{
-    CaptureEvent, CapturedTable, ChangeCapture, ChangeStream, Failure, FailureClass, Observer, Waiting,
+    CaptureEvent, CapturedTable, Catalog, ChangeCapture, ChangeStream, Failure, FailureClass, Observer, OnLostSlot,
+    OpenRequest, StreamStart, Waiting,
 };
-use crate::model::{Position, SourceIdentity};
+use crate::model::Position;
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::policy::FlowLimits;
 
@@ -74,16 +75,16 @@ impl Drop for Asked<'_> {
 /// Opens the stream, again and again while the world is in the way.
 pub async fn open(
     capture: &dyn ChangeCapture,
-    tables: &[CapturedTable],
-    observer: &dyn Observer,
+    request: &OpenRequest<'_>,
     limits: &FlowLimits,
     stop: &CancellationToken,
 ) -> Result<Box<dyn ChangeStream>, Failure> {
+    let observer = &request.observer;
     let mut backoff = Backoff::new(limits);
     loop {
         let opened = tokio::select! {
             () = stop.cancelled() => return Err(Failure::transient("stopped before the stream of changes was open")),
-            opened = capture.open(tables) => opened,
+            opened = capture.open(request) => opened,
         };
         match opened {
             Ok(stream) => {
@@ -91,7 +92,7 @@ pub async fn open(
                 return Ok(stream);
             }
             Err(failure) if failure.class == FailureClass::Transient => {
-                observer.on_waiting(Some(Waiting::Source));
+                observer.on_waiting(Some(failure.waiting().unwrap_or(Waiting::Source)));
                 observer.on_retry("capture.open", failure.message());
                 observer.on_error(&failure);
                 if !backoff.wait(stop).await {
@@ -111,6 +112,8 @@ pub struct Capture {
     pub tables: Vec<CapturedTable>,
     /// Where events go.
     pub queue: QueueSender,
+    /// What to do when it does not hold what it should.
+    pub on_lost: OnLostSlot,
     /// What was published.
     pub published: Arc<Published>,
     /// What to confirm; when its other end is gone, everything is said.
@@ -128,22 +131,34 @@ pub struct Capture {
 impl Capture {
     /// Runs until it is stopped, then holds the stream until the last position was confirmed.
     pub async fn run(mut self, mut stream: Box<dyn ChangeStream>) -> Result<(), Failure> {
-        let identity = stream.start().identity.clone();
-        let mut confirmed = stream.start().confirmed;
+        let start = stream.start().clone();
+        let mut catalog = start.catalog.clone();
+        let mut confirmed = start.confirmed;
         loop {
-            let lost = match self.follow(&mut *stream, &mut confirmed).await? {
+            let lost = match self.follow(&mut *stream, &mut confirmed, &mut catalog).await? {
                 Followed::Stopped => break,
                 Followed::Lost(failure) => failure,
             };
             self.observer.on_retry("capture.stream", lost.message());
             self.observer.on_error(&lost);
             drop(stream);
-            stream = match open(&*self.source, &self.tables, &*self.observer, &self.limits, &self.stop).await {
+            let request = OpenRequest {
+                tables: &self.tables,
+                known: true,
+                on_lost: self.on_lost,
+                observer: Arc::clone(&self.observer),
+            };
+            stream = match open(&*self.source, &request, &self.limits, &self.stop).await {
                 Ok(stream) => stream,
                 Err(_) if self.stop.is_cancelled() => return Ok(()),
                 Err(failure) => return Err(failure),
             };
-            same_source(&identity, confirmed, &*stream)?;
+            goes_on(&start, confirmed, stream.start())?;
+            let changed = changed(&catalog, &stream.start().catalog);
+            if !changed.is_empty() && !self.queue.send(CaptureEvent::Catalog { tables: changed }).await {
+                break;
+            }
+            catalog = stream.start().catalog.clone();
         }
         drop(self.queue);
         // The rest of the flow drains; its end closes the channel.
@@ -154,7 +169,12 @@ impl Capture {
         Ok(())
     }
 
-    async fn follow(&mut self, stream: &mut dyn ChangeStream, confirmed: &mut Position) -> Result<Followed, Failure> {
+    async fn follow(
+        &mut self,
+        stream: &mut dyn ChangeStream,
+        confirmed: &mut Position,
+        catalog: &mut Catalog,
+    ) -> Result<Followed, Failure> {
         enum Next {
             Confirm,
             Event(Result<CaptureEvent, Failure>),
@@ -187,6 +207,7 @@ impl Capture {
                     self.markers.seen(*token, *position);
                     continue;
                 }
+                CaptureEvent::Catalog { tables } => catalog.extend(tables.clone()),
                 CaptureEvent::Idle { .. } => {}
             }
             // A full queue is back-pressure; confirmed positions still go back meanwhile.
@@ -225,23 +246,35 @@ fn lost(failure: Failure) -> Result<Followed, Failure> {
     }
 }
 
-/// A stream that was opened again must go on where the last one was.
-fn same_source(before: &SourceIdentity, confirmed: Position, stream: &dyn ChangeStream) -> Result<(), Failure> {
-    let start = stream.start();
-    if start.identity == *before && !start.created && start.confirmed <= confirmed {
+/// The tables whose fingerprint is another now.
+fn changed(before: &Catalog, now: &Catalog) -> Catalog {
+    now.iter()
+        .filter(|(table, fingerprint)| before.get(*table) != Some(fingerprint))
+        .map(|(table, fingerprint)| (table.clone(), fingerprint.clone()))
+        .collect()
+}
+
+/// A stream that was opened again must go on where the last one was; otherwise only the comparison at a start knows what
+/// follows.
+fn goes_on(before: &StreamStart, confirmed: Position, now: &StreamStart) -> Result<(), Failure> {
+    let crashed = now.loses_commits && now.crash_sign != before.crash_sign;
+    let gone_back = now.flushed < confirmed || now.next_xid < before.next_xid;
+    if now.identity == before.identity && !now.created && !crashed && !gone_back && now.confirmed <= confirmed {
         return Ok(());
     }
-    Err(Failure::fatal(format!(
-        "the source is not where it was: slot {} of database {} (system {}, timeline {}) was confirmed to {} and now \
-         says {} (system {}, timeline {})",
-        before.slot,
-        before.database,
-        before.system_identifier,
-        before.timeline,
-        confirmed,
-        start.confirmed,
-        start.identity.system_identifier,
-        start.identity.timeline
-    ))
-    .with_advice("start again: what is missing is assembled again then"))
+    let (was, is) = (&before.identity, &now.identity);
+    Err(Failure::restart(format!(
+        "the source is not where it was: slot {} of database {} (system {}, timeline {}) was confirmed to {confirmed} and \
+         now says {} (system {}, timeline {}, log to {}{}{})",
+        was.slot,
+        was.database,
+        was.system_identifier,
+        was.timeline,
+        now.confirmed,
+        is.system_identifier,
+        is.timeline,
+        now.flushed,
+        if now.created { ", slot made anew" } else { "" },
+        if crashed { ", recovered from a crash that may have lost commits" } else { "" },
+    )))
 }

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::edges::{Failure, Ticket, WorkQueue};
+use crate::edges::{Failure, TaskReport, Ticket, WorkQueue};
 use crate::model::{BuilderVersion, History, Origin, Position, Task, Version};
 
 /// The highest position that was published: a snapshot begun now shows everything at or before it.
@@ -125,8 +125,8 @@ async fn run(
                     continue;
                 }
             },
-            ticket = live.next_finished() => hands.release(live.finish(ticket?)),
-            ticket = pass.next_finished() => hands.release(pass.finish(ticket?)),
+            finished = lanes.live.finished() => hands.release(live.finish(finished?)),
+            finished = lanes.pass.finished() => hands.release(pass.finish(finished?)),
         };
         for Free { index, ids, origin } in free {
             let lane = if matches!(origin, Origin::Live { .. }) { &mut live } else { &mut pass };
@@ -168,7 +168,6 @@ impl Stamp {
 /// One lane: what was submitted and is not finished.
 struct Lane {
     queue: Arc<dyn WorkQueue>,
-    finished: watch::Receiver<Ticket>,
     tasks: BTreeMap<Ticket, (usize, Vec<String>)>,
     /// Cut, and not submitted yet: a full lane must not hold up the other one.
     pending: VecDeque<Free>,
@@ -179,8 +178,7 @@ const SUBMITTED_MAX: usize = 128;
 
 impl Lane {
     fn new(queue: &Arc<dyn WorkQueue>) -> Self {
-        let (queue, finished) = (Arc::clone(queue), queue.finished());
-        Self { queue, finished, tasks: BTreeMap::new(), pending: VecDeque::new() }
+        Self { queue: Arc::clone(queue), tasks: BTreeMap::new(), pending: VecDeque::new() }
     }
 
     fn is_busy(&self) -> bool {
@@ -198,21 +196,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Waits until the oldest unfinished task is finished.
-    async fn next_finished(&mut self) -> Result<Ticket, Failure> {
-        let Some((&oldest, _)) = self.tasks.first_key_value() else {
-            return std::future::pending().await;
-        };
-        self.finished
-            .wait_for(|finished| *finished >= oldest)
-            .await
-            .map(|finished| *finished)
-            .map_err(|_| Failure::transient("the work queue ended before its tasks were finished"))
-    }
-
-    fn finish(&mut self, ticket: Ticket) -> Vec<(usize, Vec<String>)> {
-        let rest = self.tasks.split_off(&Ticket(ticket.0 + 1));
-        std::mem::replace(&mut self.tasks, rest).into_values().collect()
+    fn finish(&mut self, finished: Vec<(Ticket, TaskReport)>) -> Vec<(usize, Vec<String>)> {
+        finished.into_iter().filter_map(|(ticket, _)| self.tasks.remove(&ticket)).collect()
     }
 }
 

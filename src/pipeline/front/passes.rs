@@ -119,6 +119,7 @@ impl Passes {
         }
         let whole = match &pass.set {
             PassSet::Index => self.walk_index(&pass, &mut walk).await?,
+            PassSet::Held => self.sweep(&pass, pass.progress.clone(), &mut walk).await?,
             PassSet::Query { name, params } => {
                 let query = Query { name: name.clone(), params: params.clone() };
                 match self.walk_query(&pass, query, &mut walk).await {

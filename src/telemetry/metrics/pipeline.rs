@@ -69,6 +69,8 @@ fn reason(reason: PassReason) -> &'static str {
         PassReason::LostPosition => "lost_position",
         PassReason::SourceChanged => "source_changed",
         PassReason::BuilderChanged => "builder_changed",
+        PassReason::CatalogChanged => "catalog_changed",
+        PassReason::LateWrites => "late_writes",
     }
 }
 
@@ -174,6 +176,7 @@ impl Observer for PipelineMetrics {
             FailureClass::Oversize => "oversize",
             FailureClass::Time => "time",
             FailureClass::Deterministic => "deterministic",
+            FailureClass::Restart => "restart",
             FailureClass::Fatal => "fatal",
         };
         let by = ByClass { pipeline: Arc::clone(&self.pipeline), class };

@@ -27,7 +27,7 @@ async fn a_publication_is_made_and_extended_and_never_cut() {
     let (postgres, stream) = open(options(&database), std::slice::from_ref(&t)).await.unwrap();
     assert_eq!(names(&client, members).await, ["t"]);
     stream.close().await;
-    let stream = postgres.open(std::slice::from_ref(&u)).await.unwrap();
+    let stream = postgres.open(&OpenRequest::of(std::slice::from_ref(&u))).await.unwrap();
     assert_eq!(names(&client, members).await, ["t", "u"]);
     stream.close().await;
 }

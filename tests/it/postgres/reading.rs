@@ -418,7 +418,7 @@ async fn no_read_begins_while_capture_is_lost() {
     let failure = queries.snapshot(&asked).await.err().unwrap();
     assert_eq!(failure.class, FailureClass::Transient);
     assert!(failure.message().contains("capture has been lost"), "{failure}");
-    let _stream = postgres.open(&tables).await.unwrap();
+    let _stream = postgres.open(&OpenRequest::of(&tables)).await.unwrap();
     queries.snapshot(&asked).await.unwrap();
 }
 

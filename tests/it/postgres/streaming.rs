@@ -273,7 +273,7 @@ async fn what_was_not_confirmed_comes_again_and_what_was_confirmed_does_not() {
         .get(0);
     assert_eq!(confirmed.parse::<Position>().unwrap(), first, "close waits until the source has it");
 
-    let mut stream = postgres.open(&tables).await.unwrap();
+    let mut stream = postgres.open(&OpenRequest::of(&tables)).await.unwrap();
     assert!(!stream.start().created);
     assert_eq!(stream.start().confirmed, first);
     assert_eq!(trace(&mut *stream, 1).await[0], "insert t id=2");
@@ -301,7 +301,7 @@ async fn a_killed_walsender_is_transient_and_opening_again_resumes() {
     assert_eq!(failure.class, FailureClass::Transient, "{failure}");
     client.batch_execute("insert into t values (2)").await.unwrap();
     drop(stream);
-    let mut stream = postgres.open(&tables).await.unwrap();
+    let mut stream = postgres.open(&OpenRequest::of(&tables)).await.unwrap();
     assert_eq!(trace(&mut *stream, 2).await, ["insert t id=1", "end", "insert t id=2", "end"]);
 }
 

@@ -53,7 +53,7 @@ async fn opening_waits_for_a_commit_that_neither_stream_nor_snapshot_would_show(
     let postgres = Postgres::new(options(&database)).unwrap();
     let opening = tokio::spawn({
         let postgres = Arc::clone(&postgres);
-        async move { postgres.open(&[captured("t", &["id"], Columns::Any)]).await }
+        async move { postgres.open(&OpenRequest::of(&[captured("t", &["id"], Columns::Any)])).await }
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     set_standby(&database, "nobody").await;
@@ -89,7 +89,7 @@ async fn a_table_added_while_a_writer_is_open_waits_for_the_writer() {
     stream.close().await;
     let writer = connect(&database.url).await;
     writer.batch_execute("begin; insert into u values (1)").await.unwrap();
-    let opening = tokio::spawn(async move { postgres.open(&tables).await });
+    let opening = tokio::spawn(async move { postgres.open(&OpenRequest::of(&tables)).await });
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert!(!opening.is_finished());
     writer.batch_execute("commit").await.unwrap();

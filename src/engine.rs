@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::edges::{ChangeCapture, DocumentBuilder, Failure, Observer, Silent, Sink, WorkQueue};
-use crate::pipeline::{BatchPolicy, FailurePolicies, Flow, FlowLimits, InProcessQueue, Summary};
+use crate::edges::{ChangeCapture, DocumentBuilder, Failure, Observer, OnLostSlot, Silent, Sink, WorkQueue};
+use crate::pipeline::{BatchPolicy, FailurePolicies, Flow, FlowLimits, Summary};
 
 /// An engine that keeps a sink in step with a source.
 ///
@@ -16,7 +16,6 @@ use crate::pipeline::{BatchPolicy, FailurePolicies, Flow, FlowLimits, InProcessQ
 #[must_use = "an engine does nothing until it is run"]
 pub struct Engine {
     flow: Flow,
-    live: Option<Arc<dyn WorkQueue>>,
 }
 
 impl Engine {
@@ -30,15 +29,15 @@ impl Engine {
             documents,
             sink,
             observer: Arc::new(Silent),
-            live: Arc::new(InProcessQueue::new(limits.tasks_queued_max)),
-            pass: Arc::new(InProcessQueue::new(limits.tasks_queued_max)),
+            live: None,
             batch: BatchPolicy::default(),
             policies: FailurePolicies::default(),
             limits,
             skip_backfill: false,
+            on_lost: OnLostSlot::default(),
             shutdown: CancellationToken::new(),
         };
-        Self { flow, live: None }
+        Self { flow }
     }
 
     /// The pipeline's name (default `docmill`): what its state is kept under in the sink.
@@ -92,9 +91,15 @@ impl Engine {
         self
     }
 
+    /// What happens when changes since the checkpoint are lost (default: everything is assembled again).
+    pub fn with_on_lost_slot(mut self, on_lost: OnLostSlot) -> Self {
+        self.flow.on_lost = on_lost;
+        self
+    }
+
     /// Where the halves meet for live changes (default: in this process's memory).
     pub fn with_work_queue(mut self, queue: Arc<dyn WorkQueue>) -> Self {
-        self.live = Some(queue);
+        self.flow.live = Some(queue);
         self
     }
 
@@ -111,10 +116,7 @@ impl Engine {
     /// When something needs a person: the failure says what was tried, on what, what was found and what to do.
     /// Everything that passes by itself is tried again inside. In either case nothing was confirmed to the source that is
     /// not durable in the sink.
-    pub async fn run(mut self) -> Result<Summary, Failure> {
-        if let Some(queue) = self.live.take() {
-            self.flow.live = queue;
-        }
+    pub async fn run(self) -> Result<Summary, Failure> {
         let span = tracing::info_span!(
             "engine.run",
             pipeline = %self.flow.name,

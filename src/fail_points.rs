@@ -35,6 +35,26 @@ pub fn off(rule: Rule) -> bool {
     }
 }
 
+/// Something was published up to that position.
+#[inline]
+pub fn published(position: u64) {
+    #[cfg(feature = "fail-points")]
+    set::PUBLISHED.fetch_max(position, std::sync::atomic::Ordering::AcqRel);
+    #[cfg(not(feature = "fail-points"))]
+    let _ = position;
+}
+
+/// The highest position that any flow of the process published: the label that nobody may take.
+#[inline]
+pub fn latest_published() -> u64 {
+    #[cfg(feature = "fail-points")]
+    {
+        set::PUBLISHED.load(std::sync::atomic::Ordering::Acquire)
+    }
+    #[cfg(not(feature = "fail-points"))]
+    0
+}
+
 /// The process has come to a step of that name: a test may want it to end here, at once, the first or the n-th time.
 #[inline]
 pub fn reached(step: &str) {
@@ -47,6 +67,7 @@ pub fn reached(step: &str) {
 #[cfg(feature = "fail-points")]
 mod set {
     use std::collections::HashMap;
+    use std::sync::atomic::AtomicU64;
     use std::sync::{LazyLock, Mutex, PoisonError};
 
     use super::Rule;
@@ -57,6 +78,7 @@ mod set {
         kill: Mutex<HashMap<String, u32>>,
     }
 
+    pub(super) static PUBLISHED: AtomicU64 = AtomicU64::new(0);
     static POINTS: LazyLock<Points> = LazyLock::new(|| {
         let mut points = Points::default();
         let mut kill = HashMap::new();

@@ -61,6 +61,7 @@ impl PipelineSettings {
         let mut limits = FlowLimits::default();
         limits.queue_events_max = self.queue_capacity.unwrap_or(limits.queue_events_max);
         limits.queue_bytes_max = self.queue_bytes.unwrap_or(limits.queue_bytes_max);
+        limits.late_window = self.late_window.unwrap_or(limits.late_window);
         limits
     }
 }

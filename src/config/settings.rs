@@ -136,6 +136,8 @@ pub struct PipelineSettings {
     pub queue_bytes: Option<usize>,
     /// Whether an empty index is taken as filled.
     pub skip_backfill: bool,
+    /// How long a request that nobody answered may still be applied by the sink.
+    pub late_window: Option<Duration>,
     /// How far behind it may be before it no longer holds the slot. Read and checked; not enforced yet.
     pub max_lag: Option<u64>,
 }

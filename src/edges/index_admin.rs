@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use super::Failure;
-use crate::model::IndexDeclaration;
+use crate::model::{IndexDeclaration, Version};
 
 /// Makes indexes and looks into them.
 #[async_trait]
@@ -35,11 +35,20 @@ pub struct Generation {
     pub empty: bool,
 }
 
+/// An id that an index holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldId {
+    /// The id.
+    pub id: String,
+    /// The version that its document was written under; `None` where the sink does not tell, or it is none of ours.
+    pub version: Option<Version>,
+}
+
 /// A page of ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdPage {
     /// The ids.
-    pub ids: Vec<String>,
+    pub ids: Vec<HeldId>,
     /// For the next page; `None` after the last.
     pub cursor: Option<String>,
 }

@@ -27,7 +27,7 @@ pub use change_capture::{
 pub use document_builder::{AssembleRequest, DocumentBuilder};
 pub use failure::{Failure, FailureClass};
 pub use finding::{Finding, Severity};
-pub use index_admin::{Generation, IdPage, IndexAdmin};
+pub use index_admin::{Generation, HeldId, IdPage, IndexAdmin};
 pub use observer::{Observer, PassReport, Silent, Waiting, Written};
 pub use row_reader::{Chunk, IdCursor, QuerySet, RowReader, Snapshot};
 pub use sink::{Sink, Write, WriteOutcome};

@@ -10,6 +10,8 @@ use crate::model::{Origin, PassReason, Position, Rejection};
 /// Told of everything, asked for nothing. Every method does nothing unless it is written; all are called on the flow's
 /// own tasks, so they must be quick.
 pub trait Observer: Debug + Send + Sync {
+    /// The flow opens its edges, for the first time or again; what was under way before is not any more.
+    fn on_start(&self) {}
     /// Changes were taken from the stream.
     fn on_captured(&self, _changes: usize, _bytes: usize) {}
     /// Changes wait in the queue.
@@ -70,6 +72,8 @@ pub struct PassReport {
     pub documents: u64,
     /// About how many there are, where something is known.
     pub of: Option<u64>,
+    /// Whether everything is written, and only late writes of an earlier time are waited for.
+    pub settling: bool,
     /// Whether it ended.
     pub done: bool,
 }

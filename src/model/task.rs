@@ -40,6 +40,8 @@ pub enum Origin {
         /// By the source's clock.
         committed_at_us: i64,
     },
+    /// A deletion that a late write may have undone.
+    SecondLook,
     /// A pass.
     Pass {
         /// Its id.

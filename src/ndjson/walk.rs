@@ -9,7 +9,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use super::line;
-use crate::edges::IdPage;
+use crate::edges::{HeldId, IdPage};
 
 /// Ids kept of one reading.
 const IDS_MAX: usize = 100_000;
@@ -76,7 +76,10 @@ impl Piece {
         match (ids.last().cloned(), &self.until) {
             (None, None) => Ok(IdPage::default()),
             (None, Some(until)) => Err(until.clone()),
-            (cursor, _) => Ok(IdPage { ids, cursor }),
+            (cursor, _) => {
+                let held = ids.into_iter().map(|id| HeldId { id, version: None });
+                Ok(IdPage { ids: held.collect(), cursor })
+            }
         }
     }
 }
@@ -136,7 +139,7 @@ mod tests {
             loop {
                 match piece.page(after.as_deref(), limit) {
                     Ok(page) => {
-                        found.extend(page.ids);
+                        found.extend(page.ids.into_iter().map(|held| held.id));
                         let Some(cursor) = page.cursor else { break };
                         after = Some(cursor);
                     }

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::sink::OpenSearch;
 use super::state::segment;
-use crate::edges::{Failure, IdPage};
+use crate::edges::{Failure, HeldId, IdPage};
+use crate::model::Version;
 
 /// For how long the engine keeps the walk open between two pages.
 const KEEP_ALIVE: &str = "5m";
@@ -14,7 +15,7 @@ const KEEP_ALIVE: &str = "5m";
 const PAGE_MAX: usize = 10_000;
 
 /// The parts of an answer that are read; empty ones are left out.
-const PARTS: &str = "filter_path=_scroll_id,timed_out,_shards.failed,hits.hits._id,error.type";
+const PARTS: &str = "filter_path=_scroll_id,timed_out,_shards.failed,hits.hits._id,hits.hits._version,error.type";
 
 impl OpenSearch {
     /// The next page of a walk; the first one sees everything that was written before it. The cursor is the scroll's id.
@@ -28,7 +29,8 @@ impl OpenSearch {
             None => {
                 let index = segment(generation);
                 self.client.must(Method::POST, &format!("{index}/_refresh"), None, &what).await?;
-                let body = json!({ "size": limit.clamp(1, PAGE_MAX), "_source": false, "sort": ["_doc"] });
+                let body =
+                    json!({ "size": limit.clamp(1, PAGE_MAX), "_source": false, "version": true, "sort": ["_doc"] });
                 let path = format!("{index}/_search?scroll={KEEP_ALIVE}&{PARTS}");
                 self.client.call(Method::POST, &path, Some(&body), &what).await?
             }
@@ -47,7 +49,11 @@ impl OpenSearch {
         }
         let Some(cursor) = body["_scroll_id"].as_str() else { return incomplete("an answer without a scroll") };
         let hits = body["hits"]["hits"].as_array().map_or(&[][..], Vec::as_slice);
-        let ids: Option<Vec<String>> = hits.iter().map(|hit| hit["_id"].as_str().map(str::to_owned)).collect();
+        let held = |hit: &serde_json::Value| {
+            let version = hit["_version"].as_u64().and_then(Version::from_number);
+            Some(HeldId { id: hit["_id"].as_str()?.to_owned(), version })
+        };
+        let ids: Option<Vec<HeldId>> = hits.iter().map(held).collect();
         let Some(ids) = ids else { return incomplete("an answer without ids") };
         if ids.is_empty() {
             // It would close by itself; a failure here costs nothing but the engine's memory.

@@ -94,6 +94,19 @@ pub struct FlowLimits {
     pub backoff_first: Duration,
     /// The longest such wait.
     pub backoff_longest: Duration,
+    /// How long a request that nobody answered may still be applied: deletions within that time are looked at again. Longer than
+    /// anything between here and a shard can hold a request.
+    pub late_window: Duration,
+    /// Such deletions that are remembered one by one, about; beyond them the whole index is looked at again.
+    pub late_ids_max: usize,
+    /// Batches that are written and not final yet.
+    pub unsettled_batches_max: usize,
+    /// A chunk of a pass waits while a live change has been under way for longer.
+    pub pass_yields_at: Duration,
+    /// How long one chunk waits so at most: a pass goes on, slowly, under any load.
+    pub pass_yields_for: Duration,
+    /// How often the replication slot is looked at.
+    pub slot_look_every: Duration,
     /// How long a marker may take before another is written.
     pub marker_wait: Duration,
 }
@@ -117,6 +130,12 @@ impl Default for FlowLimits {
             drain_for: Duration::from_secs(30),
             backoff_first: Duration::from_millis(100),
             backoff_longest: Duration::from_secs(30),
+            late_window: Duration::from_secs(120),
+            late_ids_max: 100_000,
+            unsettled_batches_max: 65_536,
+            pass_yields_at: Duration::from_secs(1),
+            pass_yields_for: Duration::from_secs(2),
+            slot_look_every: Duration::from_secs(10),
             marker_wait: Duration::from_secs(30),
         }
     }

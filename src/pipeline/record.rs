@@ -30,26 +30,43 @@ const QUERY_PASSES_MAX: usize = 16;
 /// index takes the place of its queries, but not the other way round: waiting for it would starve it.
 pub fn ask(state: &mut StateDocument, mut request: PassRequest) {
     let queries = |state: &StateDocument| {
-        state.passes.iter().filter(|pass| pass.index == request.index && pass.set != PassSet::Index).count()
+        state
+            .passes
+            .iter()
+            .filter(|pass| pass.index == request.index && matches!(pass.set, PassSet::Query { .. }))
+            .count()
     };
-    if request.set != PassSet::Index && queries(state) >= QUERY_PASSES_MAX {
+    if matches!(request.set, PassSet::Query { .. }) && queries(state) >= QUERY_PASSES_MAX {
         request.set = PassSet::Index;
     }
     if request.set == PassSet::Index {
-        state.passes.retain(|pass| pass.index != request.index || pass.set == PassSet::Index);
+        // What an index holds is part of it only where it is swept.
+        let covered = |pass: &Pass| match pass.set {
+            PassSet::Index => false,
+            PassSet::Held => request.sweep && request.needs_barrier,
+            PassSet::Query { .. } => true,
+        };
+        state.passes.retain(|pass| pass.index != request.index || !covered(pass));
     }
     let builder_version = state.builder_version.clone();
-    let same = |pass: &&mut Pass| {
-        pass.index == request.index && pass.set == request.set && pass.builder_version == builder_version
-    };
-    if let Some(pass) = state.passes.iter_mut().find(same) {
+    let same =
+        |pass: &Pass| pass.index == request.index && pass.set == request.set && pass.builder_version == builder_version;
+    if let Some(place) = state.passes.iter().position(same) {
+        let pass = &mut state.passes[place];
         pass.asked = pass.asked.max(request.asked);
         pass.sweep |= request.sweep;
         if request.needs_barrier {
-            pass.needs_barrier = true;
-            pass.barrier = None;
-            pass.begun = pass.asked;
-            pass.progress = PassProgress::default();
+            // Another pass in its place: what runs now was read too early, whatever it does yet.
+            state.last_pass += 1;
+            *pass = Pass {
+                id: state.last_pass,
+                reason: request.reason,
+                begun: pass.asked,
+                needs_barrier: true,
+                barrier: None,
+                progress: PassProgress::default(),
+                ..pass.clone()
+            };
         }
         return;
     }
@@ -74,6 +91,9 @@ pub fn ask(state: &mut StateDocument, mut request: PassRequest) {
 pub fn end(state: &mut StateDocument, run: &Pass) -> bool {
     let Some(place) = state.passes.iter().position(|pass| pass.id == run.id) else { return true };
     let pass = &mut state.passes[place];
+    if !same_run(pass, run) {
+        return false;
+    }
     if pass.asked > run.begun || pass.sweep != run.sweep {
         pass.begun = pass.asked;
         pass.progress = PassProgress::default();
@@ -86,6 +106,11 @@ pub fn end(state: &mut StateDocument, run: &Pass) -> bool {
         generation.seeded = true;
     }
     true
+}
+
+/// Whether a record is still of the run that `run` is a copy of.
+pub fn same_run(pass: &Pass, run: &Pass) -> bool {
+    pass.id == run.id && pass.begun == run.begun
 }
 
 /// The passes that a builder other than the state's asked for do not count any more.

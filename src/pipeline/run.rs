@@ -1,6 +1,8 @@
 //! Run: opens the edges, compares, and joins the stages of both halves until they are told to stop or one of them fails.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
@@ -13,7 +15,8 @@ use super::back::Back;
 use super::backoff::Backoff;
 use super::front::dispatch::{Dispatcher, Lanes, Published, Stamp};
 use super::front::resolve::{Resolved, Resolver};
-use super::front::{ack, batch, capture, dispatch, passes, queue};
+use super::front::{ack, batch, capture, dispatch, passes, queue, slot_watch};
+use super::in_process::InProcessQueue;
 use super::ledger::Ledger;
 use super::policy::{BatchPolicy, FailurePolicies, FlowLimits};
 use super::start::{self, Found};
@@ -23,6 +26,7 @@ use crate::edges::{
     ChangeCapture, ChangeStream, DocumentBuilder, Failure, FailureClass, Observer, OnLostSlot, OpenRequest, QuerySet,
     Sink, WorkQueue,
 };
+use crate::fail_points::reached;
 use crate::model::Position;
 
 /// One pipeline's flow, ready to run.
@@ -40,10 +44,8 @@ pub struct Flow {
     pub sink: Arc<dyn Sink>,
     /// Told of what happens.
     pub observer: Arc<dyn Observer>,
-    /// The lane of live changes.
-    pub live: Arc<dyn WorkQueue>,
-    /// The lane of passes.
-    pub pass: Arc<dyn WorkQueue>,
+    /// The lane of live changes; `None` for one in memory.
+    pub live: Option<Arc<dyn WorkQueue>>,
     /// When batches close.
     pub batch: BatchPolicy,
     /// What happens to rejected documents.
@@ -52,12 +54,15 @@ pub struct Flow {
     pub limits: FlowLimits,
     /// Whether an empty destination is taken as filled.
     pub skip_backfill: bool,
+    /// What happens when changes since the checkpoint are lost.
+    pub on_lost: OnLostSlot,
     /// Ends the flow: what was captured is drained and confirmed.
     pub shutdown: CancellationToken,
 }
 
 impl Flow {
-    /// Runs until `shutdown`, or until something needs a person.
+    /// Runs until `shutdown`, or until something needs a person. When what it stands on is not what it was (the source, the
+    /// slot, an index), it begins again from the comparison at the start.
     ///
     /// # Errors
     ///
@@ -66,50 +71,75 @@ impl Flow {
     pub async fn run(self) -> Result<Summary, Failure> {
         let tally = Arc::new(Tally::new(Arc::clone(&self.observer)));
         let observer: Arc<dyn Observer> = Arc::clone(&tally) as _;
+        let mut backoff = Backoff::new(&self.limits);
+        loop {
+            let begun = Instant::now();
+            let failure = match self.run_once(&observer).await {
+                Err(failure) if failure.class == FailureClass::Restart && !self.shutdown.is_cancelled() => failure,
+                ended => return ended.map(|()| tally.summary()),
+            };
+            if self.live.is_some() {
+                return Err(Failure::fatal(
+                    "what the flow stands on changed, and its work queue holds tasks from before",
+                )
+                .with_source(failure)
+                .with_advice("start again, with an empty queue"));
+            }
+            observer.on_retry("run", failure.message());
+            observer.on_error(&failure);
+            if begun.elapsed() > self.limits.backoff_longest {
+                backoff.reset();
+            }
+            if !backoff.wait(&self.shutdown).await {
+                return Ok(tally.summary());
+            }
+        }
+    }
+
+    async fn run_once(&self, observer: &Arc<dyn Observer>) -> Result<(), Failure> {
+        observer.on_start();
         // Cancelled when waiting any longer is pointless: a stage failed, or draining took too long.
         let halt = CancellationToken::new();
-        let (stream, queries, ledger) = tokio::select! {
-            () = self.shutdown.cancelled() => return Ok(tally.summary()),
-            opened = self.open(&observer, &halt) => match opened {
+        let opened = tokio::select! {
+            () = self.shutdown.cancelled() => return Ok(()),
+            opened = self.open(observer, &halt) => match opened {
                 Ok(opened) => opened,
-                Err(_) if self.shutdown.is_cancelled() => return Ok(tally.summary()),
+                Err(_) if self.shutdown.is_cancelled() => return Ok(()),
                 Err(failure) => return Err(failure),
             },
         };
         let mut stages = Stages { tasks: JoinSet::new(), halt };
-        self.spawn(stream, queries, Arc::new(ledger), observer, &mut stages).await;
+        let settled = Arc::new(AtomicBool::new(false));
+        let ledger = Arc::clone(&opened.ledger);
+        self.spawn(opened, Arc::clone(observer), &settled, &mut stages).await;
         stages.join(&self.shutdown, &self.limits).await?;
-        Ok(tally.summary())
+        if settled.load(Ordering::Acquire) {
+            // Every request was answered, and every outcome is final: the next start has nothing to wait for.
+            ledger.update(|state| state.settled = true).await?;
+        }
+        Ok(())
     }
 
     /// Prepares the statements, opens the stream, makes the indexes and takes hold of the state, in this order: the slot
     /// is what two processes cannot hold at once, and the state says who they were.
-    async fn open(
-        &self,
-        observer: &Arc<dyn Observer>,
-        halt: &CancellationToken,
-    ) -> Result<(Box<dyn ChangeStream>, Arc<dyn QuerySet>, Ledger), Failure> {
+    async fn open(&self, observer: &Arc<dyn Observer>, halt: &CancellationToken) -> Result<Opened, Failure> {
         let stop = &self.shutdown;
         let declaration = self.documents.declaration();
         let reader = self.source.reader();
         let queries = self.retry(observer, "prepare", || reader.prepare(declaration)).await?;
         let tables = captured_tables(declaration, &self.schema);
-        let stream = {
-            let request = OpenRequest {
-                tables: &tables,
-                known: false,
-                on_lost: OnLostSlot::Rebuild,
-                observer: Arc::clone(observer),
-            };
-            capture::open(&*self.source, &request, &self.limits, stop).await?
-        };
+        let state = self.sink.state();
+        let known = self.retry(observer, "state.load", || state.load(&self.name)).await?.is_some();
+        let request = OpenRequest { tables: &tables, known, on_lost: self.on_lost, observer: Arc::clone(observer) };
+        let stream = capture::open(&*self.source, &request, &self.limits, stop).await?;
         let indexes = self.sink.indexes();
         let generations = self.retry(observer, "ensure", || indexes.ensure(&declaration.indexes)).await?;
-        let state = self.sink.state();
+        // Again: while the slot was in somebody else's hand it may have been written.
         let (previous, revision) = match self.retry(observer, "state.load", || state.load(&self.name)).await? {
             Some((document, revision)) => (Some(document), Some(revision)),
             None => (None, None),
         };
+        let late = previous.as_ref().is_some_and(|state| !state.settled);
         let document = start::begin(
             previous,
             &Found {
@@ -119,6 +149,8 @@ impl Flow {
                 indexes: &declaration.indexes,
                 generations: &generations,
                 skip_backfill: self.skip_backfill,
+                schema: &self.schema,
+                on_lost: self.on_lost,
             },
         )?;
         for pass in &document.passes {
@@ -137,7 +169,8 @@ impl Flow {
             halt.clone(),
         )
         .await?;
-        Ok((stream, queries, ledger))
+        reached("state.claimed");
+        Ok(Opened { stream, queries, ledger: Arc::new(ledger), late })
     }
 
     async fn retry<T, F>(
@@ -170,13 +203,14 @@ impl Flow {
 
     async fn spawn(
         &self,
-        stream: Box<dyn ChangeStream>,
-        queries: Arc<dyn QuerySet>,
-        ledger: Arc<Ledger>,
+        Opened { stream, queries, ledger, late }: Opened,
         observer: Arc<dyn Observer>,
+        settled: &Arc<AtomicBool>,
         stages: &mut Stages,
     ) {
         let limits = &self.limits;
+        let in_memory = || Arc::new(InProcessQueue::new(limits.tasks_queued_max)) as Arc<dyn WorkQueue>;
+        let lanes = Lanes { live: self.live.clone().unwrap_or_else(in_memory), pass: in_memory() };
         let start = stream.start().clone();
         let published = Arc::new(Published::default());
         // Everything confirmed before was visible then, and behind a quiet point nothing earlier is still to come.
@@ -193,9 +227,15 @@ impl Flow {
             builder_version: self.documents.version().clone(),
             history: ledger.read(|state| state.history).await,
         };
-        let lanes = Lanes { live: Arc::clone(&self.live), pass: Arc::clone(&self.pass) };
-        let (dispatcher, dispatching) =
-            dispatch::start(lanes.clone(), stamp, Arc::clone(&published), limits.batches_in_flight_max);
+        let dispatch = dispatch::Dispatch {
+            lanes: lanes.clone(),
+            stamp,
+            published: Arc::clone(&published),
+            ledger: Arc::clone(&ledger),
+            limits: limits.clone(),
+            late_at_start: late,
+        };
+        let (dispatcher, dispatching) = dispatch.start();
         let resolver = Arc::new(Resolver {
             builder: Arc::clone(&self.documents),
             queries: Arc::clone(&queries),
@@ -213,13 +253,14 @@ impl Flow {
             dispatcher: dispatcher.clone(),
             markers: markers.clone(),
             published: Arc::clone(&published),
+            settling: Default::default(),
             stop: self.shutdown.clone(),
         };
         let capture = capture::Capture {
             source: Arc::clone(&self.source),
             tables: captured_tables(self.documents.declaration(), &self.schema),
             queue: queue_in,
-            on_lost: OnLostSlot::Rebuild,
+            on_lost: self.on_lost,
             published,
             confirmed,
             markers,
@@ -232,12 +273,20 @@ impl Flow {
         stages.spawn(resolve_and_dispatch(batch_out, resolver, dispatcher, ack_in, limits.resolves_max));
         stages.spawn(ack::run(ack_out, ledger, confirm, Arc::clone(&observer), limits.clone()));
         stages.spawn(passes.run());
+        stages.spawn(slot_watch::run(
+            Arc::clone(&self.source),
+            Arc::clone(&observer),
+            limits.slot_look_every,
+            self.shutdown.clone(),
+        ));
+        let (live, pass, settled) = (Arc::clone(&lanes.live), Arc::clone(&lanes.pass), Arc::clone(settled));
         stages.spawn(async move {
             let ended = dispatching.await;
             // The front half has said everything, so the back half ends when it has done everything.
-            lanes.live.close();
-            lanes.pass.close();
-            ended
+            live.close();
+            pass.close();
+            settled.store(ended?, Ordering::Release);
+            Ok(())
         });
         let back = Arc::new(Back {
             builder: Arc::clone(&self.documents),
@@ -252,10 +301,10 @@ impl Flow {
             call_sizes: Default::default(),
         });
         for _ in 0..limits.live_workers.max(1) {
-            stages.spawn(Arc::clone(&back).work(Arc::clone(&self.live)));
+            stages.spawn(Arc::clone(&back).work(Arc::clone(&lanes.live)));
         }
         for _ in 0..limits.pass_workers.max(1) {
-            stages.spawn(Arc::clone(&back).work(Arc::clone(&self.pass)));
+            stages.spawn(Arc::clone(&back).work(Arc::clone(&lanes.pass)));
         }
     }
 
@@ -270,6 +319,15 @@ impl Flow {
             })
             .await
     }
+}
+
+/// What is open when the stages begin.
+struct Opened {
+    stream: Box<dyn ChangeStream>,
+    queries: Arc<dyn QuerySet>,
+    ledger: Arc<Ledger>,
+    /// Whether requests of an earlier process may still be applied.
+    late: bool,
 }
 
 /// Resolves batches, several at once and in order, and hands what they want to dispatch and to the ack.
@@ -353,8 +411,12 @@ impl Stages {
 
     fn fail(&mut self, failed: &mut Option<Failure>, failure: Failure) {
         // What fails after the first failure fails because of it, unless it says that a person must act.
-        let telling = failure.class == FailureClass::Fatal;
-        if failed.as_ref().is_none_or(|first| telling && first.class != FailureClass::Fatal) {
+        let weight = |class| match class {
+            FailureClass::Fatal => 2,
+            FailureClass::Restart => 1,
+            _ => 0,
+        };
+        if failed.as_ref().is_none_or(|first| weight(failure.class) > weight(first.class)) {
             *failed = Some(failure);
         }
         self.halt.cancel();

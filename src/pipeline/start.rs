@@ -8,13 +8,17 @@
 //! | another cluster, timeline or database; its log or its transaction ids went back | next history, everything again |
 //! | slot made anew, or confirmed past the checkpoint | everything again: changes are missing |
 //! | an index made anew or restored | that index again |
+//! | a crash may have lost commits that were seen | next history, everything again |
 //! | another builder or configuration | everything again |
+//! | a table is defined in another way | the indexes that need it again |
 //! | otherwise | go on where it stopped |
 
-use crate::edges::{Failure, Generation, StreamStart};
+use crate::edges::{Failure, Generation, OnLostSlot, StreamStart};
 use crate::model::{
     BuilderVersion, GenerationState, History, IndexDeclaration, PassReason, PassSet, Position, StateDocument,
+    TableDeclaration,
 };
+use std::collections::BTreeSet;
 
 use super::record::{self, PassRequest};
 
@@ -33,6 +37,10 @@ pub struct Found<'a> {
     pub generations: &'a [Generation],
     /// Whether an empty destination is taken as filled, because its owner says so.
     pub skip_backfill: bool,
+    /// The schema of tables that the builder names without one.
+    pub schema: &'a str,
+    /// Whether what is lost may be made up for.
+    pub on_lost: OnLostSlot,
 }
 
 /// The state to begin with, in place of `previous`.
@@ -78,6 +86,11 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
     };
 
     let again = reason_for_all(&state, found);
+    if let (OnLostSlot::Refuse, Some(lost)) = (found.on_lost, again.as_ref().and_then(|again| again.lost.as_deref())) {
+        return Err(Failure::fatal(format!("changes since {} are lost: {lost}", state.checkpoint))
+            .with_advice("set on_lost_slot = \"rebuild\", and every document is assembled again"));
+    }
+    let again = again.map(|again| again.reason);
     if again == Some(PassReason::SourceChanged) {
         state.history = state.history.next().ok_or_else(|| {
             Failure::fatal("the source changed for the 256th time, and histories end at 255")
@@ -90,6 +103,10 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
     state.owner = found.owner.to_owned();
     state.source = stream.identity.clone();
     state.next_xid = stream.next_xid;
+    state.crash_sign = stream.crash_sign.clone();
+    state.settled = false;
+    let redefined = redefined(&state, found);
+    state.catalog = stream.catalog.iter().map(|(table, sign)| (table.to_string(), sign.clone())).collect();
     state.builder_version = found.builder_version.clone();
     record::drop_other_builders(&mut state, found.builder_version);
     // What is known of indexes that are not declared now is kept: one that comes back must not pass for somebody else's.
@@ -111,6 +128,7 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
         let entry = GenerationState { name: generation.name.clone(), uuid: generation.uuid.clone(), seeded };
         let reason = match (again, same) {
             (Some(reason), _) => Some(reason),
+            (None, true) if redefined.contains(&index.name) => Some(PassReason::CatalogChanged),
             (None, true) if seeded => None,
             (None, false) if known.is_some() && !generation.empty => Some(PassReason::LostPosition),
             (None, _) if seeded => None,
@@ -141,22 +159,66 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
     Ok(state)
 }
 
-/// Why every document must be assembled again, if it must.
-fn reason_for_all(state: &StateDocument, found: &Found<'_>) -> Option<PassReason> {
+/// Why every document must be assembled again.
+struct Everything {
+    reason: PassReason,
+    /// What was lost with it, where a person may want to know before.
+    lost: Option<String>,
+}
+
+fn reason_for_all(state: &StateDocument, found: &Found<'_>) -> Option<Everything> {
     let stream = found.stream;
     let (old, new) = (&state.source, &stream.identity);
-    let other_source =
-        old.system_identifier != new.system_identifier || old.timeline != new.timeline || old.database != new.database;
-    if other_source || stream.flushed < state.checkpoint || stream.next_xid < state.next_xid {
-        return Some(PassReason::SourceChanged);
+    let source = |what: String| Some(Everything { reason: PassReason::SourceChanged, lost: Some(what) });
+    if old.system_identifier != new.system_identifier || old.database != new.database {
+        return source(format!(
+            "the source was database {} of system {}, and is database {} of system {}",
+            old.database, old.system_identifier, new.database, new.system_identifier
+        ));
+    }
+    if old.timeline != new.timeline {
+        return source(format!("the source was on timeline {}, and is on timeline {}", old.timeline, new.timeline));
+    }
+    if stream.flushed < state.checkpoint {
+        return source(format!("the source's log ends at {}, before that", stream.flushed));
+    }
+    if stream.next_xid < state.next_xid {
+        return source(format!(
+            "the source's next transaction is {}, and was {} before",
+            stream.next_xid, state.next_xid
+        ));
+    }
+    if stream.loses_commits && state.crash_sign.is_some() && state.crash_sign != stream.crash_sign {
+        return source(
+            "the source crashed, and with asynchronous commit it may have lost what it had shown".to_owned(),
+        );
     }
     if state.generations.is_empty() {
         return None;
     }
-    if old.slot != new.slot || stream.created || state.checkpoint < stream.confirmed {
-        return Some(PassReason::LostPosition);
+    let slot = |what: String| Some(Everything { reason: PassReason::LostPosition, lost: Some(what) });
+    if old.slot != new.slot {
+        return slot(format!("the slot was {}, and is {}", old.slot, new.slot));
     }
-    (state.builder_version != *found.builder_version).then_some(PassReason::BuilderChanged)
+    if stream.created {
+        return slot(format!("slot {} was made anew", new.slot));
+    }
+    if state.checkpoint < stream.confirmed {
+        return slot(format!("slot {} was moved on to {} by somebody else", new.slot, stream.confirmed));
+    }
+    let other_builder = state.builder_version != *found.builder_version;
+    other_builder.then_some(Everything { reason: PassReason::BuilderChanged, lost: None })
+}
+
+/// The indexes of which a table is defined in another way than when their documents were made.
+fn redefined(state: &StateDocument, found: &Found<'_>) -> BTreeSet<String> {
+    let differs = |table: &TableDeclaration| {
+        let name = table.name_in(found.schema);
+        let (before, now) = (state.catalog.get(&name.to_string()), found.stream.catalog.get(&name));
+        before.is_some() && now.is_some() && before != now
+    };
+    let indexes = found.indexes.iter().filter(|index| index.tables.iter().any(differs));
+    indexes.map(|index| index.name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -212,6 +274,8 @@ pub(super) mod tests {
                 indexes: &[index()],
                 generations: &[generation],
                 skip_backfill: false,
+                schema: "public",
+                on_lost: OnLostSlot::Rebuild,
             },
         )
         .unwrap()
@@ -334,6 +398,8 @@ pub(super) mod tests {
                 indexes: &[index()],
                 generations: &[generation],
                 skip_backfill: false,
+                schema: "public",
+                on_lost: OnLostSlot::Rebuild,
             },
         );
         assert!(refused.unwrap_err().message().contains("users-1"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::edges::{Failure, Observer, PassReport, Waiting, Written};
+use crate::edges::{Failure, Observer, PassReport, SlotReport, Waiting, Written};
 use crate::model::{Position, Rejection};
 
 /// What a run did.
@@ -66,6 +66,15 @@ fn add(count: &AtomicU64, more: usize) {
 }
 
 impl Observer for Tally {
+    fn on_start(&self) {
+        self.next.on_start();
+    }
+    fn on_fence(&self, waited: Duration) {
+        self.next.on_fence(waited);
+    }
+    fn on_slot(&self, report: &SlotReport) {
+        self.next.on_slot(report);
+    }
     fn on_captured(&self, changes: usize, bytes: usize) {
         add(&self.changes, changes);
         self.next.on_captured(changes, bytes);

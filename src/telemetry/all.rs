@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::edges::{Failure, Observer, PassReport, Waiting, Written};
+use crate::edges::{Failure, Observer, PassReport, SlotReport, Waiting, Written};
 use crate::model::{Position, Rejection};
 
 /// Hands everything to each of them, in order.
@@ -11,6 +11,15 @@ use crate::model::{Position, Rejection};
 pub struct All(pub Vec<Arc<dyn Observer>>);
 
 impl Observer for All {
+    fn on_start(&self) {
+        self.0.iter().for_each(|one| one.on_start());
+    }
+    fn on_fence(&self, waited: Duration) {
+        self.0.iter().for_each(|one| one.on_fence(waited));
+    }
+    fn on_slot(&self, report: &SlotReport) {
+        self.0.iter().for_each(|one| one.on_slot(report));
+    }
     fn on_captured(&self, changes: usize, bytes: usize) {
         self.0.iter().for_each(|one| one.on_captured(changes, bytes));
     }

@@ -71,6 +71,16 @@ fn set_style(bar: &ProgressBar, template: &str) {
 }
 
 impl Observer for Progress {
+    fn on_start(&self) {
+        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, shown) in passes.drain() {
+            if let Shown::Bar(bar) = shown {
+                bar.finish_and_clear();
+                self.screen.bars().remove(&bar);
+            }
+        }
+    }
+
     fn on_pass(&self, report: &PassReport) {
         let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
         if report.done {
@@ -139,6 +149,7 @@ mod tests {
             reason: PassReason::Backfill,
             documents: 1_000,
             of: Some(5_000),
+            settling: false,
             done: false,
         };
         assert_eq!(lines.line(&report, start + Duration::from_secs(4)), None);

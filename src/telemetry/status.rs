@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::since;
-use crate::edges::{Failure, Observer, PassReport, Waiting, Written};
+use crate::edges::{Failure, Observer, PassReport, SlotReport, Waiting, Written};
 use crate::model::{Origin, Position, Rejection};
 
 /// Where a pipeline is in its life.
@@ -61,6 +61,8 @@ pub struct PipelineView {
     pub rejected: u64,
     /// The passes that are under way.
     pub passes: Vec<PassView>,
+    /// Its replication slot, once it was looked at.
+    pub slot: Option<SlotView>,
     /// The last failure that was not tried again, or is being.
     pub last_failure: Option<String>,
 }
@@ -78,6 +80,19 @@ pub struct PassView {
     pub documents: u64,
     /// About how many there are.
     pub of: Option<u64>,
+    /// Whether everything is written, and only late writes are waited for.
+    pub settling: bool,
+}
+
+/// A replication slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SlotView {
+    /// Bytes of log that the source keeps for it.
+    pub retained_bytes: Option<String>,
+    /// Bytes that may still be written before the source may give it up; none where there is no such limit.
+    pub safe_bytes: Option<String>,
+    /// The server's word for how it stands.
+    pub status: String,
 }
 
 /// Keeps the view of one pipeline.
@@ -117,6 +132,7 @@ impl Status {
             stale: 0,
             rejected: 0,
             passes: Vec::new(),
+            slot: None,
             last_failure: None,
         };
         let state = State { view, passes: BTreeMap::new(), waiting_since: None, was_live: false };
@@ -139,6 +155,7 @@ impl Status {
                 reason: pass.reason.to_string(),
                 documents: pass.documents,
                 of: pass.of,
+                settling: pass.settling,
             })
             .collect();
         view
@@ -171,7 +188,7 @@ impl Status {
 impl State {
     /// Documents are moving or a pass was reported: the start is over.
     fn advance(&mut self) {
-        self.view.phase = match self.was_live && self.passes.is_empty() {
+        self.view.phase = match self.was_live && self.passes.values().all(|pass| pass.settling) {
             true => Phase::Live,
             false => Phase::Backfilling,
         };
@@ -179,6 +196,21 @@ impl State {
 }
 
 impl Observer for Status {
+    fn on_start(&self) {
+        let mut state = self.state();
+        state.passes.clear();
+        state.was_live = false;
+        state.view.phase = Phase::Starting;
+    }
+
+    fn on_slot(&self, report: &SlotReport) {
+        self.state().view.slot = Some(SlotView {
+            retained_bytes: report.retained_bytes.map(|bytes| bytes.to_string()),
+            safe_bytes: report.safe_bytes.map(|bytes| bytes.to_string()),
+            status: report.status.clone(),
+        });
+    }
+
     fn on_captured(&self, changes: usize, _bytes: usize) {
         self.state().view.changes += changes as u64;
     }
@@ -242,7 +274,15 @@ mod tests {
     use crate::model::PassReason;
 
     fn pass(done: bool) -> PassReport {
-        PassReport { id: 1, index: "users".into(), reason: PassReason::Backfill, documents: 5, of: Some(10), done }
+        PassReport {
+            id: 1,
+            index: "users".into(),
+            reason: PassReason::Backfill,
+            documents: 5,
+            of: Some(10),
+            settling: false,
+            done,
+        }
     }
 
     #[test]

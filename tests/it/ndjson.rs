@@ -91,7 +91,7 @@ async fn ids(sink: &Arc<Ndjson>, index: &str, limit: usize) -> Vec<String> {
     loop {
         let page = indexes.ids(index, cursor, limit).await.expect("a page");
         assert!(page.ids.len() <= limit);
-        found.extend(page.ids);
+        found.extend(page.ids.into_iter().map(|held| held.id));
         cursor = page.cursor;
         if cursor.is_none() {
             return found;

@@ -51,7 +51,15 @@ impl Drop for Running {
 }
 
 fn pass(done: bool) -> PassReport {
-    PassReport { id: 1, index: "users".into(), reason: PassReason::Backfill, documents: 5, of: Some(10), done }
+    PassReport {
+        id: 1,
+        index: "users".into(),
+        reason: PassReason::Backfill,
+        documents: 5,
+        of: Some(10),
+        settling: false,
+        done,
+    }
 }
 
 fn written(origin: Origin) -> Written {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::edges::{Failure, Generation, IdPage, IndexAdmin, MemoryState, Sink, State, Write, WriteOutcome};
+use crate::edges::{Failure, Generation, HeldId, IdPage, IndexAdmin, MemoryState, Sink, State, Write, WriteOutcome};
 use crate::model::{IndexDeclaration, QuarantineRecord, Version};
 
 /// One index: what was written last of each document. A deletion stays as `None`, so that a late write of an older version
@@ -101,13 +101,12 @@ impl IndexAdmin for Memory {
         let held = self.held();
         let documents = held.indexes.get(generation).into_iter().flatten();
         let behind = documents.skip_while(|(id, _)| cursor.as_ref().is_some_and(|cursor| *id <= cursor));
-        let mut ids: Vec<String> = behind
+        let ids: Vec<HeldId> = behind
             .filter(|(_, (_, document))| document.is_some())
             .take(limit.max(1))
-            .map(|(id, _)| id.clone())
+            .map(|(id, (version, _))| HeldId { id: id.clone(), version: Some(*version) })
             .collect();
-        ids.shrink_to_fit();
-        let cursor = (ids.len() == limit.max(1)).then(|| ids.last().cloned()).flatten();
+        let cursor = (ids.len() == limit.max(1)).then(|| ids.last().map(|held| held.id.clone())).flatten();
         Ok(IdPage { ids, cursor })
     }
 }
@@ -149,8 +148,9 @@ mod tests {
         let writes: Vec<_> = ["1", "2", "3"].map(|id| write(id, 1, (id != "2").then_some("{}"))).into();
         memory.write(&writes).await.unwrap();
         let first = memory.ids("users", None, 1).await.unwrap();
-        assert_eq!(first.ids, ["1"]);
+        assert_eq!((first.ids.len(), first.ids[0].id.as_str()), (1, "1"));
+        assert!(first.ids[0].version.is_some());
         let second = memory.ids("users", first.cursor, 2).await.unwrap();
-        assert_eq!((second.ids, second.cursor), (vec!["3".to_owned()], None));
+        assert_eq!((second.ids[0].id.as_str(), second.cursor), ("3", None));
     }
 }

@@ -11,6 +11,7 @@ use crate::config::value::Entry;
 use crate::pipeline::{BatchPolicy, FailurePolicies, OnRejected};
 
 const BYTES_MIN: u64 = 1 << 10;
+const LATE_WINDOW_MIN: std::time::Duration = std::time::Duration::from_millis(1);
 const INDEX_PREFIX_BYTES_MAX: usize = 100;
 
 const ON_REJECTED: [(&str, OnRejected); 3] =
@@ -51,6 +52,7 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
     let queue_capacity = table.get("queue_capacity").and_then(|entry| entry.count(1));
     let queue_bytes = table.get("queue_bytes").and_then(|entry| entry.size(BYTES_MIN));
     let skip_backfill = table.get("skip_backfill").and_then(|entry| entry.boolean());
+    let late_window = table.get("late_window").and_then(|entry| entry.duration(LATE_WINDOW_MIN));
     let max_lag = table.get("max_lag").and_then(|entry| {
         let size = entry.size(1 << 20);
         let notice = "this docmill reads and checks it, but does not detach a pipeline that is behind yet";
@@ -78,6 +80,7 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
             queue_capacity: queue_capacity.map(|count| count as usize),
             queue_bytes: queue_bytes.map(|bytes| bytes as usize),
             skip_backfill: skip_backfill.unwrap_or(false),
+            late_window,
             max_lag,
         })
     };

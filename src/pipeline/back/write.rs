@@ -6,7 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::Back;
 use super::build::build;
 use crate::edges::{Failure, FailureClass, TaskReport, Waiting, Write, WriteOutcome, Written};
-use crate::model::{DocumentId, Outcome, QuarantineRecord, Rejection, Task, Version};
+use crate::fail_points::{Rule, latest_published, off};
+use crate::model::{DocumentId, Outcome, Position, QuarantineRecord, Rejection, Task, Version};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::policy::OnRejected;
 
@@ -30,8 +31,14 @@ pub(super) async fn durable(back: &Back, task: &Task) -> Result<Durable, Failure
     let mut backoff = Backoff::new(&back.limits);
     let mut ids = task.ids.clone();
     let mut about = TaskReport::default();
+    let mut fresh_for = back.limits.bytes_fresh_for;
     loop {
+        let made = Instant::now();
         let outcomes = build(back, task, ids).await?.into_outcomes();
+        let version = match off(Rule::LabelFirst) {
+            false => task.version,
+            true => Version::new(task.version.history(), Position::new(latest_published())),
+        };
         // Rejections are reported and parked with the other outcomes of this attempt; nothing of them is written.
         let mut writes = Vec::with_capacity(outcomes.len());
         let mut rejected = Vec::new();
@@ -48,11 +55,17 @@ pub(super) async fn durable(back: &Back, task: &Task) -> Result<Durable, Failure
                 generation: task.generation.clone(),
                 routing: routing(back, task, &id),
                 id,
-                version: task.version,
+                version,
                 document,
             });
         }
-        ids = send(back, task, writes, &mut rejected, &mut about, &mut backoff).await?;
+        if made.elapsed() >= fresh_for {
+            // A process that was frozen may have been replaced meanwhile. An assembly that is merely slow gets longer.
+            fresh_for *= 2;
+            ids = writes.into_iter().map(|write| write.id).collect();
+        } else {
+            ids = send(back, task, writes, &mut rejected, &mut about, &mut backoff).await?;
+        }
         reject(back, task, rejected).await?;
         if ids.is_empty() {
             return Ok(Durable(about));
@@ -81,6 +94,11 @@ async fn send(
     let made = Instant::now();
     let mut again = Vec::new();
     while !writes.is_empty() {
+        if made.elapsed() >= back.limits.bytes_fresh_for {
+            // Rows have moved on: newer bytes cost the sink no more than these.
+            again.extend(writes.drain(..).map(|write| write.id));
+            break;
+        }
         let outcomes = match back.sink.write(&writes).await {
             Ok(outcomes) if outcomes.len() == writes.len() => outcomes,
             Ok(outcomes) => {
@@ -134,10 +152,6 @@ async fn send(
         if !writes.is_empty() {
             if !backoff.wait(&back.stop).await {
                 return Err(Failure::transient("stopped while the sink was overloaded"));
-            }
-            if made.elapsed() >= back.limits.bytes_fresh_for {
-                // Rows have moved on: newer bytes cost the sink no more than these.
-                again.extend(writes.drain(..).map(|write| write.id));
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Ack: batches finish in any order, a position is confirmed only over the contiguous prefix of them, and only once the
-//! checkpoint that says so is durable in the sink.
+//! checkpoint that says so is durable in the sink. A batch finishes when nothing can undo its documents any more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::batch::InFlight;
+use super::batch::{End, InFlight};
 use super::dispatch::Done;
 use crate::edges::{Failure, Observer};
+use crate::fail_points::reached as reached_step;
 use crate::model::Position;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::policy::FlowLimits;
@@ -21,13 +22,13 @@ use crate::pipeline::policy::FlowLimits;
 pub struct Watermark {
     opened: u64,
     done: u64,
-    ends: BTreeMap<u64, (Option<Position>, bool)>,
-    position: Position,
+    ends: BTreeMap<u64, (Option<End>, bool)>,
+    reached: End,
 }
 
 impl Watermark {
     /// The next batch, in commit order, and the position it completes; its number is for [`finish`](Self::finish).
-    pub fn open(&mut self, end: Option<Position>) -> u64 {
+    pub fn open(&mut self, end: Option<End>) -> u64 {
         let number = self.opened;
         self.opened += 1;
         self.ends.insert(number, (end, false));
@@ -35,7 +36,7 @@ impl Watermark {
     }
 
     /// That batch is durable. Answers where the watermark is now.
-    pub fn finish(&mut self, number: u64) -> Position {
+    pub fn finish(&mut self, number: u64) -> End {
         if let Some((_, finished)) = self.ends.get_mut(&number) {
             *finished = true;
         }
@@ -43,9 +44,9 @@ impl Watermark {
             self.ends.remove(&self.done);
             self.done += 1;
             // A stream that was opened again brings what is behind the watermark once more.
-            self.position = self.position.max(end.unwrap_or_default());
+            self.reached = self.reached.max(end.unwrap_or_default());
         }
-        self.position
+        self.reached
     }
 }
 
@@ -53,8 +54,8 @@ impl Watermark {
 #[derive(Debug)]
 pub struct Dispatched {
     /// What it completes.
-    pub end: Option<Position>,
-    /// Resolves when every task of it is finished.
+    pub end: Option<End>,
+    /// Resolves when every document of it is written, and then when all of them are final.
     pub done: Done,
     /// Gone when the batch is.
     pub in_flight: InFlight,
@@ -69,34 +70,46 @@ pub async fn run(
     limits: FlowLimits,
 ) -> Result<(), Failure> {
     let mut watermark = Watermark::default();
-    let mut waiting = FuturesUnordered::new();
-    let mut written = *confirmed.borrow();
-    let mut reached = written;
+    let mut writing = FuturesUnordered::new();
+    let mut settling = FuturesUnordered::new();
+    let mut stored = End { position: *confirmed.borrow(), ..End::default() };
+    let mut reached = stored;
     let mut next_write = Instant::now();
     let mut open = true;
     loop {
         tokio::select! {
-            batch = batches.recv(), if open => match batch {
+            batch = batches.recv(), if open && settling.len() < limits.unsettled_batches_max.max(1) => match batch {
                 Some(Dispatched { end, done, in_flight }) => {
                     let number = watermark.open(end);
-                    waiting.push(async move { (done.wait().await, number, in_flight) });
+                    writing.push(async move { (done.written().await, number, in_flight) });
                 }
                 None => open = false,
             },
-            Some((finished, number, in_flight)) = waiting.next() => {
-                finished?;
-                reached = reached.max(watermark.finish(number));
+            Some((written, number, in_flight)) = writing.next() => {
+                let mut rest = written?;
+                // Others need not wait for what is only still to be looked at again.
                 drop(in_flight);
+                if rest.is_settled() {
+                    reached = reached.max(watermark.finish(number));
+                } else {
+                    settling.push(async move { rest.settled().await.then_some(number) });
+                }
             }
-            () = tokio::time::sleep_until(next_write), if reached > written => {
+            Some(settled) = settling.next() => {
+                // What is not settled when the flow ends is not confirmed, and comes again.
+                if let Some(number) = settled {
+                    reached = reached.max(watermark.finish(number));
+                }
+            }
+            () = tokio::time::sleep_until(next_write), if reached.position > stored.position => {
                 checkpoint(&ledger, reached, &confirmed, &*observer).await?;
-                written = reached;
+                stored = reached;
                 next_write = Instant::now() + limits.checkpoint_every;
             }
             else => break,
         }
     }
-    if reached > written {
+    if reached.position > stored.position {
         checkpoint(&ledger, reached, &confirmed, &*observer).await?;
     }
     Ok(())
@@ -104,13 +117,19 @@ pub async fn run(
 
 async fn checkpoint(
     ledger: &Ledger,
-    position: Position,
+    reached: End,
     confirmed: &watch::Sender<Position>,
     observer: &dyn Observer,
 ) -> Result<(), Failure> {
-    ledger.update(|state| state.checkpoint = state.checkpoint.max(position)).await?;
-    confirmed.send_replace(position);
-    observer.on_confirmed(position);
+    ledger
+        .update(|state| {
+            state.checkpoint = state.checkpoint.max(reached.position);
+            state.next_xid = state.next_xid.max(reached.next_xid);
+        })
+        .await?;
+    reached_step("checkpoint.written");
+    confirmed.send_replace(reached.position);
+    observer.on_confirmed(reached.position);
     Ok(())
 }
 
@@ -120,13 +139,17 @@ mod tests {
 
     use super::*;
 
+    fn end(position: u64) -> End {
+        End { position: Position::new(position), next_xid: position }
+    }
+
     #[test]
     fn nothing_is_confirmed_before_the_batch_that_holds_the_end() {
         let mut watermark = Watermark::default();
         let first = watermark.open(None);
-        let second = watermark.open(Some(Position::new(20)));
-        assert_eq!(watermark.finish(second), Position::ZERO);
-        assert_eq!(watermark.finish(first), Position::new(20));
+        let second = watermark.open(Some(end(20)));
+        assert_eq!(watermark.finish(second).position, Position::ZERO);
+        assert_eq!(watermark.finish(first), end(20));
     }
 
     proptest! {
@@ -140,7 +163,7 @@ mod tests {
             sorted.sort_unstable();
             for (slot, end) in ends.iter_mut().flatten().zip(sorted) { *slot = end; }
             let mut watermark = Watermark::default();
-            let numbers: Vec<u64> = ends.iter().map(|end| watermark.open(end.map(Position::new))).collect();
+            let numbers: Vec<u64> = ends.iter().map(|position| watermark.open(position.map(end))).collect();
             let mut order: Vec<usize> = (0..numbers.len()).collect();
             let mut random = seed;
             for place in (1..order.len()).rev() {
@@ -152,7 +175,7 @@ mod tests {
                 finished[place] = true;
                 let prefix = finished.iter().take_while(|done| **done).count();
                 let expected = ends[..prefix].iter().flatten().max().copied().unwrap_or(0);
-                prop_assert_eq!(watermark.finish(numbers[place]), Position::new(expected));
+                prop_assert_eq!(watermark.finish(numbers[place]).position, Position::new(expected));
             }
         }
     }

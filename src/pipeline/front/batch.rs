@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::queue::{QueueReceiver, Queued};
 use crate::edges::{CaptureEvent, Catalog, Failure};
+use crate::fail_points::{Rule, off};
 use crate::model::{Change, Position};
 use crate::pipeline::policy::BatchPolicy;
 
@@ -14,7 +15,7 @@ use crate::pipeline::policy::BatchPolicy;
 #[derive(Debug)]
 pub struct Batch {
     changes: Vec<Change>,
-    end: Option<Position>,
+    end: Option<End>,
     catalog: Catalog,
     in_flight: InFlight,
     // The changes stay counted in the queue's bound until the batch was resolved.
@@ -34,9 +35,18 @@ impl Batch {
 
     /// Gives up the changes and keeps what the ack needs: what may be confirmed when it and everything before it is durable
     /// (`None` inside a transaction), and its place among the batches in flight.
-    pub fn into_ack(self) -> (Option<Position>, InFlight) {
+    pub fn into_ack(self) -> (Option<End>, InFlight) {
         (self.end, self.in_flight)
     }
+}
+
+/// What a batch completes: everything at or before a position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct End {
+    /// The position.
+    pub position: Position,
+    /// The source's next transaction id, as it was seen last before; 0 where it was not.
+    pub next_xid: u64,
 }
 
 /// Counts batches between here and the ack; a batch counts until this is dropped.
@@ -115,7 +125,7 @@ pub async fn run(
 struct Gathering {
     changes: Vec<Change>,
     bytes: usize,
-    end: Option<Position>,
+    end: Option<End>,
     catalog: Catalog,
     room: Option<OwnedSemaphorePermit>,
 }
@@ -128,11 +138,16 @@ impl Gathering {
             None => self.room = Some(queued.room),
         }
         match queued.event {
-            CaptureEvent::Change(change) => self.changes.push(change),
-            // A keepalive that was on its way may name an earlier position than the transaction before it.
-            CaptureEvent::End { position, .. } | CaptureEvent::Idle { position } => {
-                self.end = self.end.max(Some(position));
+            CaptureEvent::Change(change) => {
+                if off(Rule::EndMark) {
+                    let position = Position::new(change.position.bytes() + 1);
+                    self.end = self.end.max(Some(End { position, next_xid: 0 }));
+                }
+                self.changes.push(change);
             }
+            // A keepalive that was on its way may name an earlier position than the transaction before it.
+            CaptureEvent::End { position, next_xid, .. } => self.end = self.end.max(Some(End { position, next_xid })),
+            CaptureEvent::Idle { position } => self.end = self.end.max(Some(End { position, next_xid: 0 })),
             CaptureEvent::Catalog { tables } => self.catalog.extend(tables),
             CaptureEvent::Marker { .. } => {}
         }

@@ -1,19 +1,26 @@
-//! Dispatch: ids become tasks, both versions stamped here; and *one hand*: an id of an index is in one unfinished task at
-//! a time, whoever asked. Ids wanted meanwhile are collected and given out in the next task, which all who wanted them share.
+//! Dispatch: ids become tasks, both versions stamped here, each id in one hand at a time ([`Hands`]).
 //!
 //! ```text
 //! live batch ──┐                       ┌─▶ live lane ──┐
-//! pass chunk ──┴─▶ hands ─▶ task, label ┴─▶ pass lane ──┴─▶ finished ─▶ hands open, whoever waited is told
+//! pass chunk ──┼─▶ hands ─▶ task, label ┴─▶ pass lane ──┴─▶ finished ─▶ hands open, whoever waited is told
+//! second look ─┘                                                         └ what is late waits for its second look
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
+use super::hands::{Finished, Free, Hands, Tell};
+use super::late::Late;
 use crate::edges::{Failure, TaskReport, Ticket, WorkQueue};
-use crate::model::{BuilderVersion, History, Origin, Position, Task, Version};
+use crate::model::{BuilderVersion, History, Origin, PassReason, PassSet, Position, Task, Version};
+use crate::pipeline::ledger::Ledger;
+use crate::pipeline::policy::FlowLimits;
+use crate::pipeline::record::{self, PassRequest};
 
 /// The highest position that was published: a snapshot begun now shows everything at or before it.
 #[derive(Debug, Default)]
@@ -23,6 +30,7 @@ impl Published {
     /// The transaction whose commit record begins at `position` was published.
     pub fn raise(&self, position: Position) {
         self.0.fetch_max(position.bytes(), Ordering::AcqRel);
+        crate::fail_points::published(position.bytes());
     }
 
     /// Everything before `position` was published. The position itself is not: where one commit record ends another may
@@ -48,18 +56,50 @@ pub struct Wanted {
 
 /// The end of what one [`Wanted`] asked for.
 #[derive(Debug)]
-pub struct Done(oneshot::Receiver<()>);
+pub struct Done {
+    written: oneshot::Receiver<()>,
+    settled: oneshot::Receiver<()>,
+}
 
 impl Done {
-    /// Waits until every id is durable.
-    pub async fn wait(self) -> Result<(), Failure> {
-        self.0.await.map_err(|_| Failure::transient("the flow ended before all documents were written"))
+    /// Waits until every id is durable. Deletions among them may still have to be looked at again.
+    pub async fn written(self) -> Result<Settling, Failure> {
+        self.written.await.map_err(|_| Failure::transient("the flow ended before all documents were written"))?;
+        Ok(Settling(self.settled))
     }
 }
 
-/// Where front stages put what they want assembled.
+/// Documents that are written, and whose deletions may not be final yet.
+#[derive(Debug)]
+pub struct Settling(oneshot::Receiver<()>);
+
+impl Settling {
+    /// Waits until nothing can undo them; `false` when the flow ended before.
+    pub async fn settled(&mut self) -> bool {
+        (&mut self.0).await.is_ok()
+    }
+
+    /// Whether they are final by now.
+    pub fn is_settled(&mut self) -> bool {
+        self.0.try_recv().is_ok()
+    }
+}
+
+/// Where front stages put what they want assembled, and what they may know of the work.
 #[derive(Clone, Debug)]
-pub struct Dispatcher(mpsc::Sender<(Wanted, oneshot::Sender<()>)>);
+pub struct Dispatcher {
+    requests: mpsc::Sender<(Wanted, Tell)>,
+    late_window: watch::Receiver<Option<Instant>>,
+    oldest_live: Arc<OldestLive>,
+}
+
+/// When the oldest unfinished task for live changes was submitted.
+#[derive(Debug)]
+struct OldestLive {
+    since: Instant,
+    /// In microseconds after `since`; none is `u64::MAX`.
+    after_us: AtomicU64,
+}
 
 /// The two lanes of the work queue, so that a pass never stands before a live change.
 #[derive(Clone, Debug)]
@@ -86,57 +126,144 @@ pub struct Stamp {
 impl Dispatcher {
     /// Asks for these documents; the answer comes when all of them are durable. Waits while dispatch is busy.
     pub async fn want(&self, wanted: Wanted) -> Result<Done, Failure> {
-        let (sender, receiver) = oneshot::channel();
-        self.0
-            .send((wanted, sender))
+        let ((written, was_written), (settled, was_settled)) = (oneshot::channel(), oneshot::channel());
+        self.requests
+            .send((wanted, Tell { written, settled }))
             .await
             .map_err(|_| Failure::transient("dispatch ended before the documents were asked for"))?;
-        Ok(Done(receiver))
+        Ok(Done { written: was_written, settled: was_settled })
     }
-}
 
-/// A dispatcher and the task that runs it until every [`Dispatcher`] is dropped and everything is finished.
-pub fn start(
-    lanes: Lanes,
-    stamp: Stamp,
-    published: Arc<Published>,
-    requests_max: usize,
-) -> (Dispatcher, impl Future<Output = Result<(), Failure>>) {
-    let (sender, receiver) = mpsc::channel(requests_max.max(1));
-    (Dispatcher(sender), run(receiver, lanes, stamp, published))
-}
-
-async fn run(
-    mut requests: mpsc::Receiver<(Wanted, oneshot::Sender<()>)>,
-    lanes: Lanes,
-    stamp: Stamp,
-    published: Arc<Published>,
-) -> Result<(), Failure> {
-    let mut hands = Hands::new(stamp.indexes.len());
-    let mut live = Lane::new(&lanes.live);
-    let mut pass = Lane::new(&lanes.pass);
-    let mut open = true;
-    while open || live.is_busy() || pass.is_busy() {
-        let free = tokio::select! {
-            request = requests.recv(), if open => match request {
-                Some((wanted, done)) => hands.want(wanted, done),
-                None => {
-                    open = false;
-                    continue;
+    /// Waits until no late window is open; then nothing can come back that a walk of the index would have missed.
+    pub async fn late_window_closed(&mut self) {
+        loop {
+            let open_until = *self.late_window.borrow_and_update();
+            let Some(until) = open_until.filter(|until| *until > Instant::now()) else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                changed = self.late_window.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
                 }
-            },
-            finished = lanes.live.finished() => hands.release(live.finish(finished?)),
-            finished = lanes.pass.finished() => hands.release(pass.finish(finished?)),
-        };
-        for Free { index, ids, origin } in free {
-            let lane = if matches!(origin, Origin::Live { .. }) { &mut live } else { &mut pass };
-            lane.pending.extend(cut(ids).into_iter().map(|ids| Free { index, ids, origin: origin.clone() }));
-        }
-        for lane in [&mut live, &mut pass] {
-            lane.submit(&stamp, &published).await?;
+            }
         }
     }
-    Ok(())
+
+    /// For how long the oldest unfinished task for live changes has been under way.
+    pub fn live_age(&self) -> Duration {
+        let after = Duration::from_micros(self.oldest_live.after_us.load(Ordering::Relaxed));
+        self.oldest_live.since.elapsed().saturating_sub(after)
+    }
+}
+
+/// What dispatch works with.
+pub struct Dispatch {
+    /// Where tasks go.
+    pub lanes: Lanes,
+    /// What they carry.
+    pub stamp: Stamp,
+    /// How far labels are.
+    pub published: Arc<Published>,
+    /// Where a pass is recorded when more is late than is remembered.
+    pub ledger: Arc<Ledger>,
+    /// Its limits.
+    pub limits: FlowLimits,
+    /// Whether requests of an earlier process may still be applied.
+    pub late_at_start: bool,
+}
+
+impl Dispatch {
+    /// A dispatcher and the task that runs it until every [`Dispatcher`] is dropped and everything is written. Its answer is
+    /// whether everything is final, too.
+    pub fn start(self) -> (Dispatcher, impl Future<Output = Result<bool, Failure>>) {
+        let (requests, receiver) = mpsc::channel(self.limits.batches_in_flight_max.max(1));
+        let late = Late::new(self.limits.late_window, self.late_at_start, Instant::now());
+        let (window, late_window) = watch::channel(late.open_until(Instant::now()));
+        let oldest_live = Arc::new(OldestLive { since: Instant::now(), after_us: AtomicU64::new(u64::MAX) });
+        let dispatcher = Dispatcher { requests, late_window, oldest_live: Arc::clone(&oldest_live) };
+        let hands = Hands::new(self.stamp.indexes.len(), late);
+        (dispatcher, self.run(receiver, hands, window, oldest_live))
+    }
+
+    async fn run(
+        self,
+        mut requests: mpsc::Receiver<(Wanted, Tell)>,
+        mut hands: Hands,
+        window: watch::Sender<Option<Instant>>,
+        oldest_live: Arc<OldestLive>,
+    ) -> Result<bool, Failure> {
+        let Lanes { live: live_queue, pass: pass_queue } = &self.lanes;
+        let mut live = Lane::new(live_queue);
+        let mut pass = Lane::new(pass_queue);
+        let mut open = true;
+        while open || live.is_busy() || pass.is_busy() {
+            let next_due = hands.late().next_due();
+            let second_look = async {
+                match next_due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let free = tokio::select! {
+                request = requests.recv(), if open => match request {
+                    Some((wanted, tell)) => hands.want(wanted, tell),
+                    None => {
+                        open = false;
+                        continue;
+                    }
+                },
+                finished = live_queue.finished() => hands.release(live.finish(finished?), Instant::now()),
+                finished = pass_queue.finished() => hands.release(pass.finish(finished?), Instant::now()),
+                // What is not settled when the flow ends comes again at the next start.
+                () = second_look, if open => hands.look_again(Instant::now()),
+            };
+            for Free { index, ids, origin } in free {
+                let lane = if matches!(origin, Origin::Live { .. }) { &mut live } else { &mut pass };
+                lane.pending.extend(cut(ids).into_iter().map(|ids| Free { index, ids, origin: origin.clone() }));
+            }
+            for lane in [&mut live, &mut pass] {
+                lane.submit(&self.stamp, &self.published).await?;
+            }
+            if hands.late().len() > self.limits.late_ids_max {
+                self.hand_over(&mut hands).await?;
+            }
+            let open_until = hands.late().open_until(Instant::now());
+            window.send_if_modified(|known| std::mem::replace(known, open_until) != open_until);
+            oldest_live.set(live.oldest());
+        }
+        Ok(hands.is_settled(Instant::now()))
+    }
+
+    /// More is late than is remembered one by one: a pass looks at everything that the indexes hold when the window closes.
+    async fn hand_over(&self, hands: &mut Hands) -> Result<(), Failure> {
+        let indexes = hands.late().indexes();
+        let asked = self.published.label();
+        self.ledger
+            .update(|state| {
+                for index in indexes {
+                    let request = PassRequest {
+                        index: Arc::clone(&self.stamp.indexes[index].0),
+                        set: PassSet::Held,
+                        reason: PassReason::LateWrites,
+                        asked,
+                        needs_barrier: true,
+                        sweep: true,
+                    };
+                    record::ask(state, request);
+                }
+            })
+            .await?;
+        hands.hand_over_late();
+        Ok(())
+    }
+}
+
+impl OldestLive {
+    fn set(&self, oldest: Option<Instant>) {
+        let after = oldest.map_or(u64::MAX, |oldest| oldest.saturating_duration_since(self.since).as_micros() as u64);
+        self.after_us.store(after, Ordering::Relaxed);
+    }
 }
 
 /// Pieces of one request small enough that several workers share it, and never larger than a task may be.
@@ -168,9 +295,16 @@ impl Stamp {
 /// One lane: what was submitted and is not finished.
 struct Lane {
     queue: Arc<dyn WorkQueue>,
-    tasks: BTreeMap<Ticket, (usize, Vec<String>)>,
+    tasks: BTreeMap<Ticket, Submitted>,
     /// Cut, and not submitted yet: a full lane must not hold up the other one.
     pending: VecDeque<Free>,
+}
+
+/// A task under way.
+struct Submitted {
+    index: usize,
+    ids: Vec<String>,
+    begun: Instant,
 }
 
 /// Unfinished tasks of a lane at most; fewer than a queue holds, so that submitting does not wait.
@@ -190,176 +324,29 @@ impl Lane {
         while self.tasks.len() < SUBMITTED_MAX {
             let Some(Free { index, ids, origin }) = self.pending.pop_front() else { return Ok(()) };
             let task = stamp.task(index, ids.clone(), origin, published.label());
+            let begun = Instant::now();
             let ticket = self.queue.submit(vec![task]).await?;
-            self.tasks.insert(ticket, (index, ids));
+            self.tasks.insert(ticket, Submitted { index, ids, begun });
         }
         Ok(())
     }
 
-    fn finish(&mut self, finished: Vec<(Ticket, TaskReport)>) -> Vec<(usize, Vec<String>)> {
-        finished.into_iter().filter_map(|(ticket, _)| self.tasks.remove(&ticket)).collect()
-    }
-}
-
-/// Ids to submit now.
-#[derive(Debug, PartialEq)]
-struct Free {
-    index: usize,
-    ids: Vec<String>,
-    origin: Origin,
-}
-
-/// Who holds which id, and who waits for it. Pure.
-struct Hands {
-    indexes: Vec<HashMap<String, Hand>>,
-    requests: HashMap<u64, (usize, oneshot::Sender<()>)>,
-    next: u64,
-}
-
-#[derive(Default)]
-struct Hand {
-    /// The requests that the unfinished task is for.
-    holders: Vec<u64>,
-    /// The requests that wait for the next one, and what asked first for it.
-    waiters: Vec<u64>,
-    origin: Option<Origin>,
-}
-
-impl Hands {
-    fn new(indexes: usize) -> Self {
-        Self { indexes: (0..indexes).map(|_| HashMap::new()).collect(), requests: HashMap::new(), next: 0 }
+    fn finish(&mut self, finished: Vec<(Ticket, TaskReport)>) -> Vec<Finished> {
+        let known = finished.into_iter().filter_map(|(ticket, report)| {
+            let Submitted { index, ids, begun } = self.tasks.remove(&ticket)?;
+            Some(Finished { index, ids, begun, report })
+        });
+        known.collect()
     }
 
-    /// Takes what is free into the hand and notes who waits for the rest.
-    fn want(&mut self, wanted: Wanted, done: oneshot::Sender<()>) -> Vec<Free> {
-        let request = self.next;
-        self.next += 1;
-        let mut count = 0;
-        let mut free = Vec::new();
-        for (index, ids) in wanted.ids {
-            count += ids.len();
-            let mut now = Vec::with_capacity(ids.len());
-            for id in ids {
-                match self.indexes[index].get_mut(&id) {
-                    Some(hand) => {
-                        hand.waiters.push(request);
-                        hand.origin = Some(more_urgent(hand.origin.take(), wanted.origin.clone()));
-                    }
-                    None => {
-                        let hand = Hand { holders: vec![request], ..Hand::default() };
-                        self.indexes[index].insert(id.clone(), hand);
-                        now.push(id);
-                    }
-                }
-            }
-            if !now.is_empty() {
-                free.push(Free { index, ids: now, origin: wanted.origin.clone() });
-            }
-        }
-        if count == 0 {
-            // Nobody is left to tell when the flow is being torn down.
-            let _ = done.send(());
-        } else {
-            self.requests.insert(request, (count, done));
-        }
-        free
-    }
-
-    /// Opens the hands of finished tasks; ids that were wanted meanwhile come back to be submitted.
-    fn release(&mut self, finished: Vec<(usize, Vec<String>)>) -> Vec<Free> {
-        let mut again: BTreeMap<(usize, bool), Free> = BTreeMap::new();
-        for (index, ids) in finished {
-            for id in ids {
-                let Some(hand) = self.indexes[index].remove(&id) else {
-                    continue;
-                };
-                for request in &hand.holders {
-                    self.one_done(*request);
-                }
-                let Some(origin) = hand.origin else { continue };
-                self.indexes[index].insert(id.clone(), Hand { holders: hand.waiters, ..Hand::default() });
-                let live = matches!(origin, Origin::Live { .. });
-                match again.get_mut(&(index, live)) {
-                    Some(free) => {
-                        free.ids.push(id);
-                        free.origin = more_urgent(Some(free.origin.clone()), origin);
-                    }
-                    None => {
-                        again.insert((index, live), Free { index, ids: vec![id], origin });
-                    }
-                }
-            }
-        }
-        again.into_values().collect()
-    }
-
-    fn one_done(&mut self, request: u64) {
-        if let Some((left, _)) = self.requests.get_mut(&request) {
-            *left -= 1;
-            if *left == 0
-                && let Some((_, done)) = self.requests.remove(&request)
-            {
-                let _ = done.send(());
-            }
-        }
-    }
-}
-
-/// A live change before a pass; of two live changes the older one, whose wait is what is measured.
-fn more_urgent(one: Option<Origin>, other: Origin) -> Origin {
-    match (one, other) {
-        (Some(Origin::Live { committed_at_us: one }), Origin::Live { committed_at_us: other }) => {
-            Origin::Live { committed_at_us: one.min(other) }
-        }
-        (Some(live @ Origin::Live { .. }), _) => live,
-        (_, other) => other,
+    fn oldest(&self) -> Option<Instant> {
+        self.tasks.first_key_value().map(|(_, task)| task.begun)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn want(hands: &mut Hands, ids: &[&str], origin: Origin) -> (Vec<Free>, oneshot::Receiver<()>) {
-        let (sender, receiver) = oneshot::channel();
-        let ids = ids.iter().map(|id| id.to_string()).collect();
-        (hands.want(Wanted { ids: vec![(0, ids)], origin }, sender), receiver)
-    }
-
-    fn live(at: i64) -> Origin {
-        Origin::Live { committed_at_us: at }
-    }
-
-    fn ids(free: &[Free]) -> Vec<&str> {
-        free.iter().flat_map(|free| free.ids.iter().map(String::as_str)).collect()
-    }
-
-    #[test]
-    fn an_id_is_in_one_hand_and_the_next_task_serves_all_who_waited() {
-        let mut hands = Hands::new(1);
-        let (free, mut first) = want(&mut hands, &["a", "b"], live(1));
-        assert_eq!(ids(&free), ["a", "b"]);
-        let (free, mut second) = want(&mut hands, &["a", "c"], live(2));
-        assert_eq!(ids(&free), ["c"]);
-        let (free, mut third) = want(&mut hands, &["a"], Origin::Pass { id: 1 });
-        assert!(free.is_empty());
-
-        let again = hands.release(vec![(0, vec!["a".into(), "b".into()])]);
-        assert_eq!((ids(&again), again[0].origin.clone()), (vec!["a"], live(2)));
-        assert!(first.try_recv().is_ok());
-        assert!(hands.release(vec![(0, vec!["c".into()])]).is_empty());
-        assert!(second.try_recv().is_err() && third.try_recv().is_err(), "their ask came after the read");
-        assert!(hands.release(vec![(0, vec!["a".into()])]).is_empty());
-        assert!(second.try_recv().is_ok() && third.try_recv().is_ok());
-        assert!(hands.indexes[0].is_empty() && hands.requests.is_empty());
-    }
-
-    #[test]
-    fn a_request_for_nothing_is_done_at_once() {
-        let mut hands = Hands::new(1);
-        let (_, mut done) = want(&mut hands, &[], live(1));
-        assert!(done.try_recv().is_ok());
-    }
 
     #[test]
     fn a_request_is_cut_into_tasks_within_the_limit() {

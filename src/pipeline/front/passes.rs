@@ -5,7 +5,7 @@
 //! ```
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::capture::Markers;
-use super::dispatch::{Dispatcher, Done, Published, Wanted};
+use super::dispatch::{Dispatcher, Done, Published, Settling, Wanted};
 use super::resolve::{Resolver, roots};
-use crate::edges::{ChangeCapture, Failure, FailureClass, IndexAdmin, PassReport, RowReader, Waiting};
-use crate::model::{Declaration, Origin, Pass, PassProgress, PassSet, Position, Query};
+use crate::edges::{ChangeCapture, Failure, FailureClass, HeldId, IndexAdmin, PassReport, RowReader, Waiting};
+use crate::fail_points::reached;
+use crate::model::{Declaration, Origin, Pass, PassProgress, PassSet, Position, Query, Version};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::record::{self, PassRequest};
 
@@ -37,8 +38,41 @@ pub struct Passes {
     pub markers: Markers,
     /// How far labels are.
     pub published: Arc<Published>,
+    /// Those of which everything is written, and only late writes are waited for.
+    pub settling: SettlingPasses,
     /// Ends them between chunks; they go on at the next start.
     pub stop: CancellationToken,
+}
+
+/// The passes that only wait for the late window.
+#[derive(Clone, Debug, Default)]
+pub struct SettlingPasses(Arc<Mutex<HashSet<u64>>>);
+
+impl SettlingPasses {
+    fn contains(&self, pass: u64) -> bool {
+        self.lock().contains(&pass)
+    }
+
+    /// Until the guard goes.
+    fn enter(&self, pass: u64) -> SettlingPass<'_> {
+        self.lock().insert(pass);
+        SettlingPass { all: self, pass }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct SettlingPass<'a> {
+    all: &'a SettlingPasses,
+    pass: u64,
+}
+
+impl Drop for SettlingPass<'_> {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.pass);
+    }
 }
 
 /// How often the records are looked at for new ones; they are few, and in memory.
@@ -46,6 +80,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often a pass looks whether the stream has come back to where it was asked for.
 const REACHED_EVERY: Duration = Duration::from_millis(10);
+
+/// How often a pass that lets live changes go first looks whether they have.
+const YIELD_EVERY: Duration = Duration::from_millis(20);
 
 /// How often the progress of a pass is made durable, so that a crash repeats no more than this.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -58,7 +95,8 @@ impl Passes {
         let mut live = false;
         loop {
             let passes = self.resolver.ledger.read(|state| state.passes.clone()).await;
-            if passes.is_empty() && running.is_empty() && !std::mem::replace(&mut live, true) {
+            let written = passes.iter().all(|pass| self.settling.contains(pass.id));
+            if written && !std::mem::replace(&mut live, true) {
                 self.resolver.observer.on_live();
             }
             for pass in passes {
@@ -108,15 +146,17 @@ impl Passes {
         }
     }
 
-    async fn attempt(&self, pass: Pass) -> Result<(), Failure> {
+    async fn attempt(&self, mut pass: Pass) -> Result<(), Failure> {
         let estimate = self.estimate(&pass).await;
-        let mut walk = Walk::new(self, &pass, estimate);
-        if pass.needs_barrier && pass.barrier.is_none() && !self.raise_barrier(&pass).await? {
-            return Ok(());
+        if pass.needs_barrier && pass.barrier.is_none() {
+            let Some(barrier) = self.raise_barrier(&pass).await? else { return Ok(()) };
+            pass.barrier = Some(barrier);
+            reached("pass.marked");
         }
         if !self.reach(pass.asked).await {
             return Ok(());
         }
+        let mut walk = Walk::new(self, &pass, estimate);
         let whole = match &pass.set {
             PassSet::Index => self.walk_index(&pass, &mut walk).await?,
             PassSet::Held => self.sweep(&pass, pass.progress.clone(), &mut walk).await?,
@@ -130,7 +170,11 @@ impl Passes {
                 }
             }
         };
-        if whole && self.resolver.ledger.update(|state| record::end(state, &pass)).await? {
+        if whole && walk.settle().await? {
+            walk.report(self.resolver.ledger.update(|state| record::end(state, &pass)).await?);
+            reached("pass.ended");
+        } else if !self.resolver.ledger.read(|state| state.passes.iter().any(|known| known.id == pass.id)).await {
+            // Another one has taken its place.
             walk.report(true);
         }
         Ok(())
@@ -163,23 +207,23 @@ impl Passes {
         true
     }
 
-    /// Waits until a marker of this pass was published: nothing of it is read below that. `false` when stopped.
-    async fn raise_barrier(&self, pass: &Pass) -> Result<bool, Failure> {
+    /// Waits until a marker of this pass was published: nothing of it is read below that. `None` when stopped, or when the pass is
+    /// not on record any more.
+    async fn raise_barrier(&self, pass: &Pass) -> Result<Option<Position>, Failure> {
         self.resolver.observer.on_waiting(Some(Waiting::Barrier));
         let barrier = tokio::select! {
-            () = self.stop.cancelled() => return Ok(false),
+            () = self.stop.cancelled() => return Ok(None),
             barrier = self.markers.round_trip(&*self.source, self.resolver.limits.marker_wait) => barrier?,
         };
         self.resolver.observer.on_waiting(None);
         self.resolver
             .ledger
             .update(|state| {
-                if let Some(pass) = state.passes.iter_mut().find(|known| known.id == pass.id) {
-                    pass.barrier = Some(barrier);
-                }
+                let pass = state.passes.iter_mut().find(|known| record::same_run(known, pass))?;
+                pass.barrier = Some(barrier);
+                Some(barrier)
             })
-            .await?;
-        Ok(true)
+            .await
     }
 
     /// All root rows in key order, then the sweep. `false` when stopped or asked again.
@@ -244,7 +288,8 @@ impl Passes {
         Ok(true)
     }
 
-    /// Every id that the index holds: what comes back absent is deleted.
+    /// Every id that the index holds and that was not written by this pass or after it was asked: what comes back absent is
+    /// deleted. Late writes would come behind the walk, so it begins when none can.
     async fn sweep(&self, pass: &Pass, progress: PassProgress, walk: &mut Walk<'_>) -> Result<bool, Failure> {
         let generation = self
             .resolver
@@ -252,11 +297,30 @@ impl Passes {
             .read(|state| state.generations.get(&*pass.index).map(|generation| generation.name.clone()))
             .await;
         let Some(generation) = generation else { return Ok(true) };
-        walk.save(progress).await?;
+        if !walk.save(progress).await? {
+            return Ok(false);
+        }
+        {
+            let _only_waits = self.settling.enter(pass.id);
+            walk.tell(true, false);
+            let mut dispatcher = self.dispatcher.clone();
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(false),
+                () = dispatcher.late_window_closed() => {}
+            }
+        }
+        walk.report(false);
+        // What was written at or above it was read behind the barrier, or behind the request.
+        let fresh = Version::new(
+            self.resolver.ledger.read(|state| state.history).await,
+            pass.barrier.unwrap_or_default().max(pass.begun),
+        );
+        let older = |held: &HeldId| held.version.is_none_or(|version| version < fresh);
         let mut cursor = None;
         loop {
             let page = self.indexes.ids(&generation, cursor.take(), self.resolver.limits.chunk_rows.max(1)).await?;
-            if !page.ids.is_empty() && !walk.push(page.ids.into_iter().collect(), None).await? {
+            let ids: HashSet<String> = page.ids.into_iter().filter(older).map(|held| held.id).collect();
+            if !ids.is_empty() && !walk.push(ids, None).await? {
                 return Ok(false);
             }
             match page.cursor {
@@ -303,6 +367,8 @@ struct Walk<'a> {
     place: Option<usize>,
     estimate: Option<u64>,
     under_way: VecDeque<(Done, Option<PassProgress>)>,
+    /// Written, and not final yet.
+    settling: VecDeque<(Settling, Option<PassProgress>)>,
     documents: u64,
     saved: Instant,
 }
@@ -316,6 +382,7 @@ impl<'a> Walk<'a> {
             place: indexes.iter().position(|index| *index.name == *pass.index),
             estimate,
             under_way: VecDeque::new(),
+            settling: VecDeque::new(),
             documents: pass.progress.documents,
             saved: Instant::now(),
         };
@@ -330,7 +397,7 @@ impl<'a> Walk<'a> {
                 return Ok(false);
             }
         }
-        if self.passes.stop.is_cancelled() {
+        if !self.yield_to_live().await {
             return Ok(false);
         }
         let Some(place) = self.place else { return Ok(true) };
@@ -341,7 +408,44 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
-    /// Waits for everything under way.
+    /// Lets live changes go first while they are held up; `false` when stopped.
+    async fn yield_to_live(&self) -> bool {
+        let limits = &self.passes.resolver.limits;
+        let until = Instant::now() + limits.pass_yields_for;
+        while self.passes.dispatcher.live_age() > limits.pass_yields_at && Instant::now() < until {
+            tokio::select! {
+                () = self.passes.stop.cancelled() => return false,
+                () = tokio::time::sleep(YIELD_EVERY) => {}
+            }
+        }
+        !self.passes.stop.is_cancelled()
+    }
+
+    /// Waits until everything is final; `false` when stopped, or when the pass is not on record any more.
+    async fn settle(&mut self) -> Result<bool, Failure> {
+        if self.settling.is_empty() {
+            return Ok(true);
+        }
+        let _only_waits = self.passes.settling.enter(self.pass.id);
+        self.tell(true, false);
+        while let Some((mut settling, progress)) = self.settling.pop_front() {
+            tokio::select! {
+                () = self.passes.stop.cancelled() => return Ok(false),
+                settled = settling.settled() => if !settled {
+                    return Ok(false);
+                },
+            }
+            if let Some(progress) = progress
+                && self.saved.elapsed() >= PROGRESS_EVERY
+                && !self.save(progress).await?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for everything under way to be written.
     async fn drain(&mut self) -> Result<bool, Failure> {
         while !self.under_way.is_empty() {
             if !self.pop().await? {
@@ -355,25 +459,35 @@ impl<'a> Walk<'a> {
         let Some((done, progress)) = self.under_way.pop_front() else {
             return Ok(true);
         };
-        done.wait().await?;
-        if let Some(progress) = progress {
+        let settling = done.written().await?;
+        reached("pass.chunk");
+        if let Some(progress) = &progress {
             self.documents = progress.documents;
             self.report(false);
-            if self.saved.elapsed() >= PROGRESS_EVERY {
-                return self.save(progress).await;
-            }
         }
-        Ok(true)
+        self.settling.push_back((settling, progress));
+        // Progress is what is final: the deletions of a chunk may still be undone.
+        let mut last = None;
+        while let Some((settling, _)) = self.settling.front_mut()
+            && settling.is_settled()
+        {
+            let progress = self.settling.pop_front().and_then(|(_, progress)| progress);
+            last = progress.or(last);
+        }
+        match last {
+            Some(progress) if self.saved.elapsed() >= PROGRESS_EVERY => self.save(progress).await,
+            _ => Ok(true),
+        }
     }
 
     /// Makes the progress durable; `false` when the pass is not on record any more.
     async fn save(&mut self, progress: PassProgress) -> Result<bool, Failure> {
         self.saved = Instant::now();
-        let id = self.pass.id;
+        let run = self.pass;
         self.passes
             .resolver
             .ledger
-            .update(|state| match state.passes.iter_mut().find(|pass| pass.id == id) {
+            .update(|state| match state.passes.iter_mut().find(|pass| record::same_run(pass, run)) {
                 Some(pass) => {
                     pass.progress = progress;
                     true
@@ -384,12 +498,17 @@ impl<'a> Walk<'a> {
     }
 
     fn report(&self, done: bool) {
+        self.tell(false, done);
+    }
+
+    fn tell(&self, settling: bool, done: bool) {
         self.passes.resolver.observer.on_pass(&PassReport {
             id: self.pass.id,
             index: Arc::clone(&self.pass.index),
             reason: self.pass.reason,
             documents: self.documents,
             of: self.estimate,
+            settling,
             done,
         });
     }

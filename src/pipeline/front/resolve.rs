@@ -3,33 +3,37 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Batch, InFlight};
+use super::batch::{Batch, End, InFlight};
 use super::dispatch::Wanted;
-use crate::edges::{DocumentBuilder, Failure, FailureClass, Observer, QuerySet};
+use crate::edges::{Catalog, DocumentBuilder, Failure, FailureClass, Observer, QuerySet};
+use crate::fail_points::{Rule, off, reached};
 use crate::model::{
     Affected, Change, ChangeKind, ColumnBuilder, Columns, Declaration, IndexDeclaration, Origin, PassReason, PassSet,
-    Position, Query, Relation, Row, Rows, TableDeclaration, TableName, Value,
+    Position, Query, Relation, Row, Rows, StateDocument, TableDeclaration, TableName, Value,
 };
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::policy::FlowLimits;
 use crate::pipeline::record::{self, PassRequest};
 
+/// How late a test that wants it late gets it.
+const RECORD_LATE: Duration = Duration::from_secs(5);
+
 /// A batch whose documents are known, and whose passes are on record.
 #[derive(Debug)]
 pub struct Resolved {
     wanted: Wanted,
-    end: Option<Position>,
+    end: Option<End>,
     in_flight: InFlight,
 }
 
 impl Resolved {
     /// What to dispatch, and what the ack needs.
-    pub fn into_parts(self) -> (Wanted, Option<Position>, InFlight) {
+    pub fn into_parts(self) -> (Wanted, Option<End>, InFlight) {
         (self.wanted, self.end, self.in_flight)
     }
 }
@@ -78,8 +82,15 @@ impl Resolver {
                 ids.push((place, found));
             }
         }
-        if !requests.is_empty() {
-            self.ledger.update(|state| requests.into_iter().for_each(|request| record::ask(state, request))).await?;
+        let catalog = batch.catalog();
+        requests.extend(self.redefined(catalog));
+        if !requests.is_empty() || !catalog.is_empty() {
+            let catalog: Vec<_> = catalog.iter().map(|(table, sign)| (table.to_string(), sign.clone())).collect();
+            self.record(move |state| {
+                requests.into_iter().for_each(|request| record::ask(state, request));
+                state.catalog.extend(catalog);
+            })
+            .await?;
         }
         let committed_at_us = batch.changes().iter().map(|change| change.committed_at_us).min().unwrap_or(0);
         let documents = ids.iter().map(|(_, ids)| ids.len()).sum();
@@ -88,6 +99,39 @@ impl Resolver {
         }
         let (end, in_flight) = batch.into_ack();
         Ok(Resolved { wanted: Wanted { ids, origin: Origin::Live { committed_at_us } }, end, in_flight })
+    }
+
+    /// The record of a pass is durable before the ack that it allows.
+    async fn record(&self, change: impl FnOnce(&mut StateDocument) + Send + 'static) -> Result<(), Failure> {
+        if off(Rule::RecordFirst) {
+            let ledger = Arc::clone(&self.ledger);
+            tokio::spawn(async move {
+                tokio::time::sleep(RECORD_LATE).await;
+                ledger.update(change).await
+            });
+            return Ok(());
+        }
+        self.ledger.update(change).await?;
+        reached("pass.recorded");
+        Ok(())
+    }
+
+    /// What follows from tables that are defined in another way now: their content may be another, without a change of a row.
+    fn redefined(&self, catalog: &Catalog) -> Vec<PassRequest> {
+        let of = |index: &&IndexDeclaration| {
+            index.tables.iter().any(|table| catalog.contains_key(&table.name_in(&self.schema)))
+        };
+        let indexes = self.builder.declaration().indexes.iter().filter(of);
+        let requests = indexes.map(|index| PassRequest {
+            index: index.name.as_str().into(),
+            set: PassSet::Index,
+            reason: PassReason::CatalogChanged,
+            // Its barrier is behind everything that was read before.
+            asked: Position::ZERO,
+            needs_barrier: true,
+            sweep: true,
+        });
+        requests.collect()
     }
 
     async fn resolve_index(

@@ -45,6 +45,14 @@ pub const PASS_DOCUMENTS_EXPECTED: Name =
 pub const PASSES_RUNNING: Name = ("passes_running", "Passes of this index that are under way");
 pub const PASSES_DONE: Name = ("passes_done", "Passes that ended");
 
+pub const SLOT_RETAINED_BYTES: Name =
+    ("slot_retained_bytes", "Bytes of log that the source keeps for the replication slot");
+pub const SLOT_SAFE_BYTES: Name = (
+    "slot_safe_bytes",
+    "Bytes that may still be written before the source may give the slot up, where there is a limit",
+);
+pub const FENCE_SECONDS: Name = ("fence_seconds", "Time that transactions waited until others could see them");
+
 pub const LIVE: Name = ("live", "1 when all passes are done and changes are followed");
 pub const WAITING: Name = ("waiting", "1 for what the pipeline waits on now");
 pub const RETRIES: Name = ("retries", "Calls that were tried again, by the stage they are of");

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::Families;
 use super::labels::{ByClass, ByKind, ByOrigin, ByReason, ByStage, ByWait, OfIndex, OfPipeline};
-use crate::edges::{Failure, FailureClass, Observer, PassReport, Waiting, Written};
+use crate::edges::{Failure, FailureClass, Observer, PassReport, SlotReport, Waiting, Written};
 use crate::model::{Origin, PassReason, Position, Rejection};
 use crate::telemetry::since;
 
 /// Letters of a rejection's kind that become a label.
 const KIND_MAX: usize = 64;
-const WAITS: [Waiting; 3] = [Waiting::Source, Waiting::Sink, Waiting::Barrier];
+const WAITS: [Waiting; 6] =
+    [Waiting::Source, Waiting::SlotInUse, Waiting::QuietPoint, Waiting::Visibility, Waiting::Sink, Waiting::Barrier];
 
 /// Counts for one pipeline.
 pub struct PipelineMetrics {
@@ -75,6 +76,27 @@ fn reason(reason: PassReason) -> &'static str {
 }
 
 impl Observer for PipelineMetrics {
+    fn on_start(&self) {
+        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, _) in std::mem::take(&mut *passes) {
+            self.families.passes_running.get_or_create(&self.index(&index)).set(0);
+        }
+        self.families.live.get_or_create(&self.of).set(0);
+    }
+
+    fn on_fence(&self, waited: Duration) {
+        self.families.fence_seconds.get_or_create(&self.of).observe(waited.as_secs_f64());
+    }
+
+    fn on_slot(&self, report: &SlotReport) {
+        if let Some(retained) = report.retained_bytes {
+            self.families.slot_retained_bytes.get_or_create(&self.of).set(level(retained));
+        }
+        if let Some(safe) = report.safe_bytes {
+            self.families.slot_safe_bytes.get_or_create(&self.of).set(safe);
+        }
+    }
+
     fn on_captured(&self, changes: usize, bytes: usize) {
         self.families.changes_captured.get_or_create(&self.of).inc_by(changes as u64);
         self.families.changes_captured_bytes.get_or_create(&self.of).inc_by(bytes as u64);
@@ -107,6 +129,7 @@ impl Observer for PipelineMetrics {
                 "live"
             }
             Origin::Pass { .. } => "pass",
+            Origin::SecondLook => "second_look",
         };
         let by = ByOrigin { pipeline: Arc::clone(&self.pipeline), index: Arc::clone(&written.index), origin };
         let Families { documents_written, .. } = &*self.families;

@@ -24,9 +24,11 @@ impl Shop {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port().expect("a free port");
         std::fs::write(folder.path().join("shop.wasm"), super::running::SHOP_WASM).expect("the builder");
+        // Nothing between a test and its sink holds a request for long, unless a test says so.
+        let late = if more.contains("late_window") { "" } else { "late_window = \"1s\"\n" };
         let text = format!(
             "[sources.main]\nurl = \"{}\"\nslot = \"docmill_{}\"\n\n[sinks.search]\ntype = \"opensearch\"\nurl = \"{}\"\n\n\
-             [pipelines.shop]\nbuilder = \"shop.wasm\"\nindex_prefix = \"{}\"\n{more}\n\n[server]\nlisten = \"127.0.0.1:{port}\"\n",
+             [pipelines.shop]\nbuilder = \"shop.wasm\"\nindex_prefix = \"{}\"\n{late}{more}\n\n[server]\nlisten = \"127.0.0.1:{port}\"\n",
             database.url, database.name, search.url, search.prefix
         );
         std::fs::write(folder.path().join("docmill.toml"), text).expect("the configuration");

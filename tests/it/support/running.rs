@@ -1,11 +1,12 @@
 //! An engine running in the test's process: the shop's real component between a real PostgreSQL and a real OpenSearch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use docmill::Engine;
 use docmill::edges::{Failure, Observer, Sink};
 use docmill::opensearch::{OpenSearch as Search, OpenSearchOptions};
-use docmill::pipeline::{FailurePolicies, OnRejected, Summary};
+use docmill::pipeline::{FailurePolicies, FlowLimits, OnRejected, Summary};
 use docmill::postgres::{Postgres, PostgresOptions};
 use docmill::wasm::{Limits, Runtime, RuntimeOptions, WasmBuilder};
 use tokio::sync::OnceCell;
@@ -14,6 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::opensearch::OpenSearch;
 use super::postgres::Database;
+
+/// The engine's limits with a short late window: nothing between a test and its sink holds a request for long, unless a test
+/// says so.
+pub fn limits() -> FlowLimits {
+    FlowLimits { late_window: Duration::from_secs(1), ..FlowLimits::default() }
+}
 
 /// The component that is checked in.
 pub const SHOP_WASM: &[u8] = include_bytes!("../../../src/embedded/shop/shop.wasm");
@@ -108,6 +115,7 @@ impl Running {
     ) -> Self {
         let engine = Engine::new(source(database), shop_builder().await, sink)
             .with_name("shop")
+            .with_limits(limits())
             .with_observer(observer)
             .with_failure_policies(FailurePolicies::all(OnRejected::Stop));
         Self::start(change(engine))

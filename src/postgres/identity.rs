@@ -48,6 +48,11 @@ pub(super) fn is_full(facts: &TableFacts) -> bool {
     facts.identity == Identity::Full && facts.leaves.iter().all(|leaf| leaf.identity == Identity::Full)
 }
 
+/// Whether an old row of every leaf tells all declared keys.
+pub(super) fn tells_old_keys(captured: &CapturedTable, facts: &TableFacts) -> bool {
+    facts.leaves.iter().all(|leaf| leaf_problem(captured, facts, leaf).is_none())
+}
+
 fn unfit(kind: char, persistence: char) -> Option<&'static str> {
     match (kind, persistence) {
         ('r' | 'p', 'p') => None,

@@ -12,6 +12,8 @@
 
 mod array_text;
 mod catalog;
+mod catalog_sign;
+mod catalog_watch;
 mod cells;
 mod check;
 mod chunk;

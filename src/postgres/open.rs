@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationConfig};
 
 use super::catalog::{self, TableFacts};
+use super::catalog_watch::CatalogWatch;
 use super::connect::{APPLICATION_NAME, Connection, FORMS};
 use super::error::{failed, replication_failed};
 use super::fence::Fence;
@@ -15,7 +16,7 @@ use super::problem::{Problem, refuse};
 use super::relation::Relations;
 use super::source::Source;
 use super::stream::Stream;
-use super::{identity, privileges, publication, quiet_point, quote, server, slot};
+use super::{catalog_sign, identity, privileges, publication, quiet_point, quote, server, slot};
 use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, OpenRequest, StreamStart, Waiting};
 use crate::model::{Position, SourceIdentity};
 
@@ -119,8 +120,16 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
     }
     let mut fence = Fence::new(reader, options).await?;
     fence.replayed(start.flushed).await?;
+    // After the quiet point: what is different from now on, the watch sees.
+    let signs = catalog_sign::look(&control.client, &options.publication, tables).await?;
+    if let Some(found) = signs.reopen {
+        return Err(Failure::transient(format!("failed to open the stream: {found}")));
+    }
+    let start = StreamStart { catalog: signs.catalog, ..start };
     let known = tables.iter().zip(&catalog).filter_map(|(table, facts)| Some((table, facts.as_ref()?)));
     Ok(Stream {
+        catalog_watch: CatalogWatch::new(options.catalog_every, &options.publication, tables, start.catalog.clone()),
+        reopen: None,
         start,
         replication,
         control: Arc::new(control),

@@ -38,6 +38,8 @@ pub struct PostgresOptions {
     pub visibility_poll_min: Duration,
     /// The longest such pause.
     pub visibility_poll_max: Duration,
+    /// How often the definitions of the captured tables are compared with what they were.
+    pub catalog_every: Duration,
     /// How long connecting and logging in may take.
     pub connect_timeout: Duration,
     /// How long a statement of ours waits for a lock that the application holds.
@@ -68,6 +70,7 @@ impl Default for PostgresOptions {
             ids_at_once_max: 10_000,
             visibility_poll_min: Duration::from_millis(1),
             visibility_poll_max: Duration::from_millis(50),
+            catalog_every: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(3),
             stream_buffer_events: 256,

@@ -39,6 +39,8 @@ struct Described {
     keys: usize,
     /// Columns of a tuple.
     columns: usize,
+    /// What the stream says of its old rows, and of which columns.
+    identity: (ReplicaIdentity, Vec<bool>),
     /// Old rows are known in full.
     full: bool,
 }
@@ -91,25 +93,21 @@ impl Relations {
     }
 
     /// The stream describes a table, for the first time or anew. A declared column that it does not have (any more) is not
-    /// among the kept ones.
-    pub fn describe(&mut self, relation: &pgoutput::Relation) {
+    /// among the kept ones. Answers a wanted table whose old rows may have told less than
+    /// must be known: because it is described in another way than before, or without its keys.
+    pub fn describe(&mut self, relation: &pgoutput::Relation) -> Option<TableName> {
         let name = name_of(relation);
         let Some(wanted) = self.wanted.get(&name) else {
             self.described.insert(relation.oid, None);
-            return;
+            return None;
         };
         let place = |name: &str| relation.columns.iter().position(|column| *column.name == *name);
         let mut places: Vec<usize> = wanted.keys.iter().filter_map(|key| place(key)).collect();
         let keys = places.len();
-        // The catalog was asked at the start; this is what became of it since.
+        // The catalog was asked at the start; this is what became of it since. Of a partitioned table it names the root's, while the
+        // leaves' count: only the catalog tells those.
         let known = |at: &usize| relation.columns[*at].key || relation.replica_identity == ReplicaIdentity::Full;
-        if !wanted.partitioned && !places.iter().all(known) {
-            tracing::error!(
-                table = %name,
-                "the replica identity does not hold the declared keys any more: documents that rows leave are not found; \
-                 set it again, then run a rebuild"
-            );
-        }
+        let told = wanted.partitioned || places.iter().all(known);
         // An update can be skipped only where old rows are known in full; elsewhere nothing but keys is of use.
         let full = wanted.full && relation.replica_identity == ReplicaIdentity::Full;
         match &wanted.columns {
@@ -140,9 +138,17 @@ impl Relations {
             keys,
             kept,
             columns: relation.columns.len(),
+            identity: (relation.replica_identity, relation.columns.iter().map(|column| column.key).collect()),
             full,
         };
+        let another = self.described.get(&relation.oid).and_then(Option::as_ref).is_some_and(|before| {
+            before.identity != described.identity
+                || before.kept != described.kept
+                || before.relation.columns != described.relation.columns
+        });
+        let table = (another || !told).then(|| described.relation.table.clone());
         self.described.insert(relation.oid, Some(described));
+        table
     }
 
     /// A changed row, with its table; `None` for a table that is not wanted.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
 
+use super::catalog_watch::{CatalogWatch, Noticed};
 use super::connect::Connection;
 use super::error::replication_failed;
 use super::fence::Fence;
@@ -38,6 +39,9 @@ pub(super) struct Stream {
     pub fence: Fence,
     pub relations: Relations,
     pub heartbeat: Option<Heartbeat>,
+    pub catalog_watch: CatalogWatch,
+    /// Why the stream must be opened again, once what is ready is out.
+    pub reopen: Option<String>,
     /// Reads may begin as long as this is held.
     pub open: Option<LinkGuard>,
     /// The highest position that was confirmed in this stream.
@@ -72,19 +76,34 @@ impl Stream {
                     return Ok(event);
                 }
             }
+            if let Some(why) = self.reopen.take() {
+                return Err(Failure::transient(why)
+                    .with_advice("the stream is opened again, and what was missed assembled again"));
+            }
             if let Some(relation) = &self.described {
                 let unknown = self.relations.unknown_types(relation);
                 if !unknown.is_empty() {
                     let forms = types::look_up(&self.control.client, &unknown).await?;
                     self.relations.learn(forms);
                 }
-                self.relations.describe(relation);
+                if let Some(table) = self.relations.describe(relation) {
+                    self.catalog_watch.suspect(table);
+                }
                 self.described = None;
             }
             let received = tokio::select! {
                 biased;
                 received = self.replication.recv() => received,
                 failure = heartbeat::run(self.heartbeat.as_mut(), &self.control) => return Err(failure),
+                noticed = self.catalog_watch.run(&self.control) => {
+                    let Noticed { tables, reopen } = noticed?;
+                    self.reopen = reopen;
+                    if !tables.is_empty() {
+                        // Of no transaction, so it waits for none.
+                        self.ready.push_back(CaptureEvent::Catalog { tables });
+                    }
+                    continue;
+                }
             };
             if let Some(heartbeat) = &mut self.heartbeat {
                 heartbeat.heard();
@@ -163,6 +182,7 @@ impl Stream {
             return Err(Failure::transient("failed to read the stream: a change came outside of a transaction"));
         };
         if let Some((relation, kind)) = self.relations.change(relation, tuples)? {
+            self.catalog_watch.changed(&relation.table);
             self.give(CaptureEvent::Change(Change {
                 position: inside.commit,
                 committed_at_us: inside.committed_at_us,

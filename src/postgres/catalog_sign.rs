@@ -1,0 +1,114 @@
+//! A fingerprint of everything in the catalog that can change what a table's rows say without a change of a row in the stream:
+//! columns that were added with a value, retyped by an expression, partitions that came, went or were truncated by themselves,
+//! another table under the name, a replica identity or a publication that tells less than it did.
+//!
+//! | part | seen by it |
+//! |---|---|
+//! | oid, kind, persistence | dropped, renamed and made again, set unlogged |
+//! | declared columns: place, type, missing value, the row of the catalog | ADD … DEFAULT, ALTER TYPE … USING, renamed, dropped |
+//! | partitions: oid, bound, file | ATTACH, DETACH, DROP, TRUNCATE of one (which is not in the stream under the root's name) |
+//! | replica identity of each leaf | lost, chosen anew |
+//! | publication: membership, operations, filter, column list | changes that were not sent |
+//!
+//! Not in it: what says nothing about content (indexes, constraints, privileges, statistics, columns that no index declares).
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use tokio_postgres::Client;
+
+use super::error::failed;
+use crate::edges::{CapturedTable, Catalog, Failure};
+use crate::model::Columns;
+
+/// What a look at the catalog found.
+#[derive(Debug)]
+pub(super) struct Signs {
+    /// The fingerprint of each table.
+    pub catalog: Catalog,
+    /// The publication does not send all of a table any more: only opening the stream again can mend that, or says what to do.
+    pub reopen: Option<String>,
+}
+
+/// Asks the catalog.
+pub(super) async fn look(client: &Client, publication: &str, tables: &[CapturedTable]) -> Result<Signs, Failure> {
+    let schemas: Vec<&str> = tables.iter().map(|table| table.table.schema.as_str()).collect();
+    let names: Vec<&str> = tables.iter().map(|table| table.table.name.as_str()).collect();
+    let tried = "read the definitions of the captured tables";
+    let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[&schemas, &names, &publication];
+    let of_tables: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[&schemas, &names];
+    let (facts, columns) = tokio::try_join!(client.query(TABLES, parameters), client.query(COLUMNS, of_tables))
+        .map_err(|error| failed(tried, error))?;
+    let mut by_place: BTreeMap<i64, Vec<(String, String)>> = BTreeMap::new();
+    for row in &columns {
+        by_place.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
+    }
+    let mut catalog = Catalog::new();
+    let mut reopen = None;
+    for row in &facts {
+        let place: i64 = row.get(0);
+        let Some(captured) = usize::try_from(place - 1).ok().and_then(|place| tables.get(place)) else { continue };
+        let mut hash = Sha256::new();
+        hash.update(row.get::<_, String>(1));
+        let matters = |column: &str| match &captured.columns {
+            Columns::Any => true,
+            Columns::Listed(listed) => listed.iter().chain(&captured.keys).any(|name| name == column),
+        };
+        for (name, sign) in by_place.get(&place).into_iter().flatten().filter(|(name, _)| matters(name)) {
+            hash.update([0]);
+            hash.update(name);
+            hash.update([0]);
+            hash.update(sign);
+        }
+        if row.get::<_, bool>(2) {
+            reopen.get_or_insert_with(|| {
+                format!("publication {publication} does not send all changes of table {} any more", captured.table)
+            });
+        }
+        let sign: String = hash.finalize()[..SIGN_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+        catalog.insert(captured.table.clone(), sign);
+    }
+    Ok(Signs { catalog, reopen })
+}
+
+/// Bytes of a hash that are kept: two definitions of one table do not meet in 128 bits.
+const SIGN_BYTES: usize = 16;
+
+/// Everything but the columns as one text, and whether the publication sends less than all of it. As JSON what not every
+/// version has.
+const TABLES: &str = "\
+    select w.place, \
+      concat_ws('|', c.oid, c.relkind, c.relpersistence, p.sent, ( \
+        select string_agg(concat_ws(',', l.oid, l.relkind, l.relpersistence, pg_get_expr(l.relpartbound, l.oid), \
+            case when l.oid <> c.oid then pg_relation_filenode(l.oid) end, l.relreplident, ( \
+              select string_agg(i.indexrelid || ':' || i.indkey::text, ';' order by i.indexrelid) from pg_index i \
+              where i.indrelid = l.oid and i.indisvalid \
+                and case l.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end)), \
+          ' ' order by l.oid) \
+        from pg_class l where l.oid = c.oid or l.oid in (select t.relid from pg_partition_tree(c.oid) t))), \
+      p.sent is distinct from 'all' \
+    from unnest($1::text[], $2::text[]) with ordinality as w(schema, name, place) \
+    left join pg_namespace n on n.nspname = w.schema \
+    left join pg_class c on c.relnamespace = n.oid and c.relname = w.name \
+    left join lateral ( \
+      select case when bool_and(p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate \
+            and (c.relkind <> 'p' or p.pubviaroot) \
+            and to_jsonb(r) ->> 'prqual' is null and to_jsonb(r) ->> 'prattrs' is null) \
+          then 'all' else concat_ws(',', bool_and(p.pubinsert), bool_and(p.pubupdate), bool_and(p.pubdelete), \
+            bool_and(p.pubtruncate), bool_and(p.pubviaroot), max(to_jsonb(r) ->> 'prqual'), max(to_jsonb(r) ->> 'prattrs')) \
+          end as sent \
+      from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid \
+      where p.pubname = $3 and exists (select from pg_publication_tables t \
+        where t.pubname = p.pubname and t.schemaname = w.schema and t.tablename = w.name)) p on true \
+    order by w.place";
+
+/// The columns of each table. The catalog's own row of a column is made anew by an ALTER TYPE, to the same type too.
+const COLUMNS: &str = "\
+    select w.place, a.attname::text, \
+      concat_ws(',', a.attnum, format_type(a.atttypid, a.atttypmod), a.attgenerated, a.atthasmissing, \
+        md5(a.attmissingval::text), a.xmin) \
+    from unnest($1::text[], $2::text[]) with ordinality as w(schema, name, place) \
+    join pg_namespace n on n.nspname = w.schema \
+    join pg_class c on c.relnamespace = n.oid and c.relname = w.name \
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
+    order by w.place, a.attnum";

@@ -3,6 +3,7 @@
 //! variable `DOCMILL_FAIL_POINTS`, a list such as `two-hands,kill:pass.recorded:3`. In every other build they are constants.
 
 /// A rule that a test may switch off.
+#[cfg_attr(not(feature = "fail-points"), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// Transactions are published only once a snapshot shows them.

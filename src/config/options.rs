@@ -21,6 +21,7 @@ impl Settings {
         options.url = source.url.expose().to_owned();
         options.publication.clone_from(&source.publication);
         options.heartbeat = source.heartbeat;
+        options.assume_async_commits = source.assume_async_commits;
         options.connect_timeout = source.connect_timeout.unwrap_or(options.connect_timeout);
         options.statement_timeout = source.statement_timeout.unwrap_or(options.statement_timeout);
         options.read_connections_max = source.read_connections.unwrap_or(options.read_connections_max);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Secret;
+use crate::edges::OnLostSlot;
 use crate::pipeline::{BatchPolicy, FailurePolicies};
 use crate::wasm::Limits;
 
@@ -38,6 +39,8 @@ pub struct SourceSettings {
     pub connect_timeout: Option<Duration>,
     /// How long one statement of a read may take.
     pub statement_timeout: Option<Duration>,
+    /// Whether a crash of the server is taken to have lost commits.
+    pub assume_async_commits: bool,
     /// Connections for reads at most, for each pipeline.
     pub read_connections: Option<usize>,
 }
@@ -136,6 +139,8 @@ pub struct PipelineSettings {
     pub queue_bytes: Option<usize>,
     /// Whether an empty index is taken as filled.
     pub skip_backfill: bool,
+    /// What happens when changes since the checkpoint are lost.
+    pub on_lost_slot: OnLostSlot,
     /// How long a request that nobody answered may still be applied by the sink.
     pub late_window: Option<Duration>,
     /// How far behind it may be before it no longer holds the slot. Read and checked; not enforced yet.

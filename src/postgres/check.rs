@@ -136,7 +136,11 @@ async fn look_at_slot(
         return Ok(());
     };
     let problems = slot::problems(name, &facts, database);
-    if problems.is_empty() {
+    if let (true, Some(lost)) = (problems.is_empty(), &facts.lost) {
+        let found = format!("the server gave it up: {lost}; a new one is made and every document assembled again");
+        let remedy = "-- nothing to do, unless on_lost_slot is \"refuse\"";
+        findings.push(Finding::warning(&subject, found).with_remedy(remedy));
+    } else if problems.is_empty() {
         let retained = facts.retained.unwrap_or(0);
         let found = match facts.active_pid {
             Some(pid) => format!("in use by process {pid} of the server, keeps {retained} bytes of log"),
@@ -145,6 +149,11 @@ async fn look_at_slot(
         let status = facts.wal_status.as_deref().unwrap_or("unknown");
         findings.push(match retained > RETAINED_BYTES_WARN || status == "unreserved" {
             true => Finding::warning(&subject, format!("{found}; wal_status is {status}")),
+            false if facts.failover == Some(false) => {
+                let found =
+                    format!("{found}; a standby has no copy of it, so that a failover assembles everything again");
+                Finding::ok(&subject, found)
+            }
             false => Finding::ok(&subject, found),
         });
     }

@@ -4,6 +4,7 @@
 //! the backend leave the list of running transactions (with synchronous replication, when the standby has answered). Whoever
 //! reads rows in between reads the state before the change it was just told about, and nothing corrects that.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, Statement};
@@ -12,10 +13,11 @@ use super::connect::Connection;
 use super::error::failed;
 use super::fence_snapshot::FenceSnapshot;
 use super::options::PostgresOptions;
-use crate::edges::Failure;
+use crate::edges::{self, Failure, Observer};
+use crate::fail_points::{Rule, off};
 use crate::model::Position;
 
-/// After that long, and then each time again, the log says whom a transaction waits for.
+/// After that long, and then each time again, the log says whom a transaction waits for, and the pipeline that it waits.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 const LOOK: &str = "select pg_current_snapshot()::text, \
@@ -24,12 +26,13 @@ const LOOK: &str = "select pg_current_snapshot()::text, \
 /// Asks the server that is read. The future of [`pass`](Self::pass) may be dropped and made again at any time.
 #[derive(Debug)]
 pub(super) struct Fence {
-    connection: Connection,
+    connection: Arc<Connection>,
     look: Statement,
     seen: Option<Seen>,
     poll_min: Duration,
     poll_max: Duration,
     waiting: Option<Waiting>,
+    observer: Arc<dyn Observer>,
 }
 
 /// What the last look saw.
@@ -43,14 +46,18 @@ struct Seen {
 #[derive(Debug)]
 struct Waiting {
     since: Instant,
-    reported: Instant,
+    reported: Option<Instant>,
     pause: Duration,
     look_at: Instant,
 }
 
 impl Fence {
-    /// `connection` must be one of its own, to the server that is read, in autocommit.
-    pub async fn new(connection: Connection, options: &PostgresOptions) -> Result<Self, Failure> {
+    /// `connection` must be to the server that is read, in autocommit, and used by nobody else but for looks at the catalog.
+    pub async fn new(
+        connection: Arc<Connection>,
+        options: &PostgresOptions,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, Failure> {
         let look = connection
             .client
             .prepare(LOOK)
@@ -63,15 +70,24 @@ impl Fence {
             poll_min: options.visibility_poll_min,
             poll_max: options.visibility_poll_max,
             waiting: None,
+            observer,
         })
     }
 
     /// Returns once every snapshot taken from now on shows the transaction with these low bits of its id, whose commit
     /// record begins at `commit`. A transaction that the last look saw needs no new one.
     pub async fn pass(&mut self, xid: u32, commit: Position) -> Result<(), Failure> {
+        if off(Rule::Fence) {
+            return Ok(());
+        }
         loop {
             if self.seen.as_ref().is_some_and(|seen| seen.shows(xid, commit)) {
-                self.waiting = None;
+                if let Some(waited) = self.waiting.take() {
+                    self.observer.on_fence(waited.since.elapsed());
+                    if waited.reported.is_some() {
+                        self.observer.on_waiting(None);
+                    }
+                }
                 return Ok(());
             }
             if let Some(waiting) = &self.waiting {
@@ -84,15 +100,28 @@ impl Fence {
             let now = Instant::now();
             let (poll_min, poll_max) = (self.poll_min, self.poll_max);
             let waiting =
-                self.waiting.get_or_insert(Waiting { since: now, reported: now, pause: poll_min, look_at: now });
+                self.waiting.get_or_insert(Waiting { since: now, reported: None, pause: poll_min, look_at: now });
             waiting.look_at = now + waiting.pause;
             waiting.pause = (waiting.pause * 2).min(poll_max);
-            if waiting.reported.elapsed() >= REPORT_EVERY {
-                waiting.reported = now;
+            if waiting.reported.unwrap_or(waiting.since).elapsed() >= REPORT_EVERY {
+                waiting.reported = Some(now);
+                self.observer.on_waiting(Some(edges::Waiting::Visibility));
                 let waited = waiting.since.elapsed().as_secs();
                 report(&self.connection.client, waited, xid, commit).await;
             }
         }
+    }
+
+    /// The server's next transaction id as the last look saw it; 0 before one, and where a standby is read.
+    pub fn next_xid(&self) -> u64 {
+        self.seen.as_ref().filter(|seen| seen.replayed.is_none()).map_or(0, |seen| seen.snapshot.xmax)
+    }
+
+    /// Whether a look now shows the transaction, for a test that publishes out of order.
+    #[cfg(feature = "fail-points")]
+    pub async fn shows_now(&mut self, xid: u32, commit: Position) -> Result<bool, Failure> {
+        self.look().await?;
+        Ok(self.seen.as_ref().is_some_and(|seen| seen.shows(xid, commit)))
     }
 
     /// Waits until the server that is read has replayed `position`, where it is a standby.

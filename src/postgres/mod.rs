@@ -49,16 +49,20 @@ mod stream;
 mod text_value;
 mod tls;
 mod types;
+#[cfg(feature = "fail-points")]
+mod unordered;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 
 pub use check::check;
 pub use options::PostgresOptions;
 
 use crate::edges::{ChangeCapture, ChangeStream, Failure, OpenRequest, RowReader, SlotReport};
 use chunk::Chunks;
+use connect::Connection;
 use pool::Pool;
 use reader::Reader;
 use source::Source;
@@ -68,6 +72,8 @@ use source::Source;
 pub struct Postgres {
     source: Arc<Source>,
     reader: Arc<Reader>,
+    /// Kept between two looks at the slot.
+    watcher: Mutex<Option<Connection>>,
 }
 
 impl Postgres {
@@ -79,7 +85,7 @@ impl Postgres {
     pub fn new(options: PostgresOptions) -> Result<Arc<Self>, Failure> {
         let source = Arc::new(Source::new(options)?);
         let reader = Arc::new(Reader { pool: Pool::new(Arc::clone(&source)), chunks: Chunks::default() });
-        Ok(Arc::new(Self { source, reader }))
+        Ok(Arc::new(Self { source, reader, watcher: Mutex::new(None) }))
     }
 }
 
@@ -95,8 +101,14 @@ impl ChangeCapture for Postgres {
     }
 
     async fn slot(&self) -> Result<Option<SlotReport>, Failure> {
-        let control = self.source.connect_control().await?;
-        Ok(slot::facts(&control.client, &self.source.options.slot).await?.map(slot::SlotFacts::report))
+        let mut kept = self.watcher.lock().await;
+        let control = match kept.take().filter(|control| !control.client.is_closed()) {
+            Some(control) => control,
+            None => self.source.connect_control().await?,
+        };
+        let facts = slot::facts(&control.client, &self.source.options.slot).await?;
+        *kept = Some(control);
+        Ok(facts.map(slot::SlotFacts::report))
     }
 
     fn reader(&self) -> Arc<dyn RowReader> {

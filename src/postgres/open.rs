@@ -14,10 +14,11 @@ use super::fence::Fence;
 use super::heartbeat::Heartbeat;
 use super::problem::{Problem, refuse};
 use super::relation::Relations;
+use super::slot::SlotFacts;
 use super::source::Source;
 use super::stream::Stream;
 use super::{catalog_sign, identity, privileges, publication, quiet_point, quote, server, slot};
-use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, OpenRequest, StreamStart, Waiting};
+use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, OnLostSlot, OpenRequest, StreamStart, Waiting};
 use crate::model::{Position, SourceIdentity};
 
 /// Opens the stream of changes of these tables.
@@ -30,22 +31,8 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
     refuse(FailureClass::Fatal, "capture changes from this server", &facts.problems())?;
     let catalog = look_at_tables(&control, &reader, tables).await?;
 
-    let slot = slot::facts(&control.client, &options.slot).await?;
-    if let Some(slot) = &slot {
-        refuse(FailureClass::Fatal, "use the slot", &slot::problems(&options.slot, slot, &facts.database))?;
-    }
     let published = publication::facts(&control.client, &options.publication).await?;
-    if slot.is_some() && published.is_none() {
-        // Changes from before it was made are decoded without it: an error at every start, or silence.
-        return Err(Failure::fatal(format!(
-            "slot {} is there, and publication {}, which must be older, is not",
-            options.slot, options.publication
-        ))
-        .with_advice(format!(
-            "drop the slot, and both are made in their order: select pg_drop_replication_slot({});",
-            super::quote::literal(&options.slot)
-        )));
-    }
+    let slot = usable_slot(&control, request, options, &facts.database, published.is_some()).await?;
     let extended = published.as_ref().is_none_or(|facts| !publication::missing(facts, tables).is_empty());
     if let Some(published) = &published {
         let problems = publication::problems(&options.publication, published, tables, &catalog);
@@ -55,17 +42,13 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
 
     let created = match slot {
         None => {
-            slot::create(&control.client, &reader.client, &options.slot).await?;
+            let observer = &*request.observer;
+            slot::create(&control.client, &reader.client, &options.slot, facts.version, observer).await?;
             true
         }
         Some(slot) => {
             if let Some(pid) = slot.active_pid {
-                return Err(Failure::transient(format!(
-                    "slot {} is in use by process {pid} of the server",
-                    options.slot
-                ))
-                .waiting_on(Waiting::SlotInUse)
-                .with_advice("stop the other docmill, or give this one another slot"));
+                return Err(in_use(&options.slot, pid));
             }
             false
         }
@@ -92,7 +75,7 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
     // Not only when something was made just now: whoever ran the ALTER PUBLICATION, or crashed after it, did not wait for us.
     // A stream that this process opens again has it behind itself: then a transaction that is open for hours holds up nothing.
     if created || extended || !source.quiet.load(Ordering::Acquire) {
-        quiet_point::wait(&control.client).await?;
+        quiet_point::wait(&control.client, &*request.observer).await?;
         source.quiet.store(true, Ordering::Release);
     }
 
@@ -108,6 +91,8 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
             slot: options.slot.clone(),
         },
         created,
+        loses_commits: options.assume_async_commits || server::loses_commits(&reader.client).await?,
+        crash_sign: facts.crash_sign,
         ..positions(&control, options).await?
     };
     let reading = server::identity(&reader.client).await?;
@@ -118,7 +103,8 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
         ))
         .with_advice("let reader_url name the same cluster"));
     }
-    let mut fence = Fence::new(reader, options).await?;
+    let reader = Arc::new(reader);
+    let mut fence = Fence::new(Arc::clone(&reader), options, Arc::clone(&request.observer)).await?;
     fence.replayed(start.flushed).await?;
     // After the quiet point: what is different from now on, the watch sees.
     let signs = catalog_sign::look(&control.client, &options.publication, tables).await?;
@@ -128,7 +114,7 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
     let start = StreamStart { catalog: signs.catalog, ..start };
     let known = tables.iter().zip(&catalog).filter_map(|(table, facts)| Some((table, facts.as_ref()?)));
     Ok(Stream {
-        catalog_watch: CatalogWatch::new(options.catalog_every, &options.publication, tables, start.catalog.clone()),
+        catalog_watch: CatalogWatch::new(options, tables, start.catalog.clone(), reader),
         reopen: None,
         start,
         replication,
@@ -142,7 +128,50 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
         ready: VecDeque::new(),
         to_pass: None,
         described: None,
+        #[cfg(feature = "fail-points")]
+        aside: Default::default(),
     })
+}
+
+/// The slot, if there is one that goes on. One that lost changes is dropped where it may be.
+async fn usable_slot(
+    control: &Connection,
+    request: &OpenRequest<'_>,
+    options: &super::PostgresOptions,
+    database: &str,
+    published: bool,
+) -> Result<Option<SlotFacts>, Failure> {
+    let name = &options.slot;
+    let Some(found) = slot::facts(&control.client, name).await? else {
+        return match request.known && request.on_lost == OnLostSlot::Refuse {
+            true => Err(slot::refused(name, "there is none of that name any more")),
+            false => Ok(None),
+        };
+    };
+    refuse(FailureClass::Fatal, "use the slot", &slot::problems(name, &found, database))?;
+    let lost = match &found.lost {
+        Some(reason) => format!("the server gave it up: {reason}"),
+        // Changes from before a publication was made are decoded without it: an error at every start, or silence.
+        None if !published => {
+            format!("publication {}, which must be older than the slot, is not there", options.publication)
+        }
+        None => return Ok(Some(found)),
+    };
+    if request.on_lost == OnLostSlot::Refuse {
+        return Err(slot::refused(name, &lost));
+    }
+    if let Some(pid) = found.active_pid {
+        return Err(in_use(name, pid));
+    }
+    tracing::warn!(slot = name, lost, "the slot lost changes: it is made anew, and every document assembled again");
+    slot::drop_slot(&control.client, name).await?;
+    Ok(None)
+}
+
+fn in_use(name: &str, pid: i32) -> Failure {
+    Failure::transient(format!("slot {name} is in use by process {pid} of the server"))
+        .waiting_on(Waiting::SlotInUse)
+        .with_advice("it is taken when the other docmill ends; or give this one another slot")
 }
 
 /// What the catalog says of the tables, when all of them can be captured and read.

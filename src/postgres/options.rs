@@ -38,6 +38,10 @@ pub struct PostgresOptions {
     pub visibility_poll_min: Duration,
     /// The longest such pause.
     pub visibility_poll_max: Duration,
+    /// Whether a crash of the server is taken to have lost commits that were seen before it, whatever its settings say.
+    pub assume_async_commits: bool,
+    /// How often it is asked whether the reader role may still read what is captured.
+    pub privileges_every: Duration,
     /// How often the definitions of the captured tables are compared with what they were.
     pub catalog_every: Duration,
     /// How long connecting and logging in may take.
@@ -70,6 +74,8 @@ impl Default for PostgresOptions {
             ids_at_once_max: 10_000,
             visibility_poll_min: Duration::from_millis(1),
             visibility_poll_max: Duration::from_millis(50),
+            assume_async_commits: false,
+            privileges_every: Duration::from_secs(300),
             catalog_every: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(3),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::error::failed;
-use crate::edges::Failure;
+use crate::edges::{Failure, Observer, Waiting};
 
 const POLL_MIN: Duration = Duration::from_millis(2);
 const POLL_MAX: Duration = Duration::from_millis(200);
@@ -20,7 +20,7 @@ const REPORT_AFTER: Duration = Duration::from_secs(2);
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Waits for it, for as long as it takes.
-pub(super) async fn wait(client: &Client) -> Result<(), Failure> {
+pub(super) async fn wait(client: &Client, observer: &dyn Observer) -> Result<(), Failure> {
     let tried = "wait until all transactions that began before have ended";
     // A transaction of its own, which ends with the statement.
     let own: String =
@@ -37,13 +37,14 @@ pub(super) async fn wait(client: &Client) -> Result<(), Failure> {
             pause = (pause * 2).min(POLL_MAX);
         }
     };
-    reporting(client, "the quiet point", waiting).await.map_err(|error| failed(tried, error))
+    reporting(client, "the quiet point", observer, waiting).await.map_err(|error| failed(tried, error))
 }
 
 /// Does `work`, and while it takes long says which transaction is the oldest.
 pub(super) async fn reporting<T, E>(
     watcher: &Client,
     what: &str,
+    observer: &dyn Observer,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let mut work = pin!(work);
@@ -51,9 +52,15 @@ pub(super) async fn reporting<T, E>(
     let mut next = REPORT_AFTER;
     loop {
         match tokio::time::timeout(next, work.as_mut()).await {
-            Ok(done) => return done,
+            Ok(done) => {
+                if next == REPORT_EVERY {
+                    observer.on_waiting(None);
+                }
+                return done;
+            }
             Err(_) => {
                 next = REPORT_EVERY;
+                observer.on_waiting(Some(Waiting::QuietPoint));
                 let oldest = oldest_transaction(watcher).await;
                 let waited = began.elapsed().as_secs();
                 tracing::warn!(waited_s = waited, oldest, "{what} waits for an open transaction to end");

@@ -44,6 +44,8 @@ pub(super) struct ServerFacts {
     may_replicate: bool,
     role: String,
     pub database: String,
+    /// When the server's counters were last put back: by its recovery from a crash, among others.
+    pub crash_sign: Option<String>,
 }
 
 /// Reads them.
@@ -53,8 +55,13 @@ pub(super) async fn facts(client: &Client) -> Result<ServerFacts, Failure> {
                  (select r.rolsuper or r.rolreplication from pg_roles r where r.rolname = current_user) \
                    or exists (select from pg_roles r where r.rolname = 'rds_replication' \
                               and pg_has_role(current_user, r.oid, 'member')), \
-                 current_user::text, current_database()::text";
-    let row = client.query_one(sql, &[]).await.map_err(|error| failed("ask the server for its settings", error))?;
+                 current_user::text, current_database()::text, \
+                 (select stats_reset::text from RESET_VIEW)";
+    let version = "select current_setting('server_version_num')::int";
+    let tried = "ask the server for its settings";
+    let version: i32 = client.query_one(version, &[]).await.map_err(|error| failed(tried, error))?.get(0);
+    let sql = sql.replace("RESET_VIEW", if version >= 140_000 { "pg_stat_wal" } else { "pg_stat_bgwriter" });
+    let row = client.query_one(&sql, &[]).await.map_err(|error| failed(tried, error))?;
     Ok(ServerFacts {
         version: row.get(0),
         wal_level: row.get(1),
@@ -62,7 +69,20 @@ pub(super) async fn facts(client: &Client) -> Result<ServerFacts, Failure> {
         may_replicate: row.get(3),
         role: row.get(4),
         database: row.get(5),
+        crash_sign: row.get(6),
     })
+}
+
+/// Whether a crash may lose commits that were seen before it: asynchronous commit for the server, the database or any role.
+/// Asked on the reader's connection, since capture's sets its own.
+pub(super) async fn loses_commits(reader: &Client) -> Result<bool, Failure> {
+    let sql = "select current_setting('synchronous_commit') = 'off' \
+                 or exists (select from pg_db_role_setting s, unnest(s.setconfig) c \
+                   where lower(c) in ('synchronous_commit=off', 'synchronous_commit=false', 'synchronous_commit=no', \
+                       'synchronous_commit=0') \
+                     and s.setdatabase in (0, (select oid from pg_database where datname = current_database())))";
+    let tried = "ask the server whether it commits asynchronously";
+    Ok(reader.query_one(sql, &[]).await.map_err(|error| failed(tried, error))?.get(0))
 }
 
 impl ServerFacts {

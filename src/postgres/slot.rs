@@ -5,8 +5,11 @@ use tokio_postgres::Client;
 use super::error::failed;
 use super::problem::Problem;
 use super::quiet_point;
-use crate::edges::{Failure, SlotReport};
+use crate::edges::{Failure, Observer, SlotReport};
 use crate::model::Position;
+
+/// Since then a slot may be copied to standbys.
+pub(super) const FAILOVER_SINCE: i32 = 170_000;
 
 /// A slot as the server has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +19,15 @@ pub(super) struct SlotFacts {
     pub active_pid: Option<i32>,
     /// How far it was confirmed; `None` while it is being made, or once it lost its changes.
     pub confirmed: Option<Position>,
-    lost: Option<String>,
+    pub lost: Option<String>,
     temporary: bool,
     pub wal_status: Option<String>,
     /// Bytes of log that it keeps.
     pub retained: Option<i64>,
+    /// Bytes that may still be written before it may be given up.
+    safe: Option<i64>,
+    /// Whether standbys keep a copy of it (17 and newer).
+    pub failover: Option<bool>,
 }
 
 impl SlotFacts {
@@ -28,7 +35,7 @@ impl SlotFacts {
     pub fn report(self) -> SlotReport {
         SlotReport {
             retained_bytes: self.retained.and_then(|bytes| u64::try_from(bytes).ok()),
-            safe_bytes: None,
+            safe_bytes: self.safe,
             status: self.wal_status.unwrap_or_default(),
             lost: self.lost,
         }
@@ -42,7 +49,8 @@ pub(super) async fn facts(client: &Client, name: &str) -> Result<Option<SlotFact
                  s.temporary, coalesce(to_jsonb(s) ->> 'invalidation_reason', \
                    case when s.wal_status = 'lost' then 'its log was removed' end), \
                  pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() \
-                                 else pg_current_wal_lsn() end, s.restart_lsn)::int8 \
+                                 else pg_current_wal_lsn() end, s.restart_lsn)::int8, \
+                 s.safe_wal_size, (to_jsonb(s) ->> 'failover')::bool \
                from pg_replication_slots s where s.slot_name = $1";
     let row = client
         .query_opt(sql, &[&name])
@@ -57,6 +65,8 @@ pub(super) async fn facts(client: &Client, name: &str) -> Result<Option<SlotFact
         temporary: row.get(5),
         lost: row.get(6),
         retained: row.get(7),
+        safe: row.get(8),
+        failover: row.get(9),
     }))
 }
 
@@ -76,13 +86,25 @@ pub(super) fn problems(name: &str, facts: &SlotFacts, database: &str) -> Vec<Pro
         let found = format!("it belongs to database {}", facts.database.as_deref().unwrap_or("?"));
         return vec![Problem::new(subject, found).with_remedy(other)];
     }
-    if let Some(reason) = &facts.lost {
-        return vec![Problem::new(subject, format!("it has lost changes: {reason}")).with_remedy(format!(
-            "select pg_drop_replication_slot({}); -- a new one is made, and every document assembled again",
-            super::quote::literal(name)
-        ))];
-    }
     Vec::new()
+}
+
+/// Drops it, so that another one can take its place.
+pub(super) async fn drop_slot(client: &Client, name: &str) -> Result<(), Failure> {
+    client
+        .execute("select pg_drop_replication_slot($1)", &[&name])
+        .await
+        .map(drop)
+        .map_err(|error| failed(format!("drop slot {name}"), error))
+}
+
+/// What a person should know who must decide about a slot that lost changes.
+pub(super) fn refused(name: &str, found: &str) -> Failure {
+    Failure::fatal(format!("slot {name} does not hold the changes since the checkpoint: {found}")).with_advice(format!(
+        "set on_lost_slot = \"rebuild\", and a slot is made anew and every document assembled again (by hand: select \
+         pg_drop_replication_slot({});)",
+        super::quote::literal(name)
+    ))
 }
 
 /// Whether a name can be a slot's.
@@ -98,8 +120,18 @@ pub(super) fn check_name(name: &str) -> Result<(), Failure> {
 
 /// Makes the slot. Waits for every transaction that has written something to end, and says so; `watcher` is another
 /// connection, to look at them.
-pub(super) async fn create(client: &Client, watcher: &Client, name: &str) -> Result<(), Failure> {
-    let sql = "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')";
+pub(super) async fn create(
+    client: &Client,
+    watcher: &Client,
+    name: &str,
+    version: i32,
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    // A standby that is promoted has it, too: nothing is assembled again then but for the new history.
+    let sql = match version >= FAILOVER_SINCE {
+        true => "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput', failover => true)",
+        false => "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')",
+    };
     let making = async {
         // The limit on locks counts the waits for those transactions too, and a slot that gives up begins from nothing.
         client.batch_execute("set lock_timeout = 0").await?;
@@ -107,7 +139,7 @@ pub(super) async fn create(client: &Client, watcher: &Client, name: &str) -> Res
         client.batch_execute("reset lock_timeout").await?;
         made
     };
-    let row = quiet_point::reporting(watcher, "a new slot", making)
+    let row = quiet_point::reporting(watcher, "a new slot", observer, making)
         .await
         .map_err(|error| failed(format!("create slot {name}"), error))?;
     let position: String = row.get(0);

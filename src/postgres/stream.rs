@@ -25,7 +25,12 @@ use super::pgoutput::{self, Message, Timestamp};
 use super::relation::{Relations, Tuples};
 use super::{slot, types};
 use crate::edges::{CaptureEvent, ChangeStream, Failure, StreamStart};
+#[cfg(feature = "fail-points")]
+use crate::fail_points::{Rule, off};
 use crate::model::{Change, Position};
+
+/// How often a test that publishes out of order looks again.
+const ASIDE_EVERY: Duration = Duration::from_millis(20);
 
 /// How long `close` waits until the source has the last confirmed position.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +57,8 @@ pub(super) struct Stream {
     pub to_pass: Option<(u32, Position)>,
     /// A description that waits for types to be looked up; nothing is received meanwhile.
     pub described: Option<pgoutput::Relation>,
+    #[cfg(feature = "fail-points")]
+    pub aside: super::unordered::Aside,
 }
 
 /// The transaction that is being received.
@@ -67,6 +74,13 @@ pub(super) struct Inside {
 impl Stream {
     async fn advance(&mut self) -> Result<CaptureEvent, Failure> {
         loop {
+            #[cfg(feature = "fail-points")]
+            if off(Rule::Order) {
+                if let Some(event) = self.aside.next(&mut self.fence).await? {
+                    return Ok(event);
+                }
+                self.aside.put(&mut self.fence, &mut self.to_pass, &mut self.ready).await?;
+            }
             if !self.ready.is_empty() {
                 if let Some((xid, commit)) = self.to_pass {
                     self.fence.pass(xid, commit).await?;
@@ -91,9 +105,15 @@ impl Stream {
                 }
                 self.described = None;
             }
+            #[cfg(feature = "fail-points")]
+            let aside = !self.aside.is_empty();
+            #[cfg(not(feature = "fail-points"))]
+            let aside = false;
             let received = tokio::select! {
                 biased;
                 received = self.replication.recv() => received,
+                // What a test put aside may be visible by now.
+                () = tokio::time::sleep(ASIDE_EVERY), if aside => continue,
                 failure = heartbeat::run(self.heartbeat.as_mut(), &self.control) => return Err(failure),
                 noticed = self.catalog_watch.run(&self.control) => {
                     let Noticed { tables, reopen } = noticed?;
@@ -135,7 +155,7 @@ impl Stream {
                 self.ready.push_back(CaptureEvent::End {
                     position: Position::new(end_lsn.as_u64()),
                     committed_at_us: Timestamp(commit_time_micros).unix_micros(),
-                    next_xid: 0,
+                    next_xid: self.fence.next_xid(),
                 });
             }
             // Inside a transaction it says nothing: its commit is still to come.

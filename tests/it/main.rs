@@ -8,6 +8,7 @@ mod embedded_postgres;
 mod faulty_server;
 mod guests;
 mod halves;
+mod memory;
 mod ndjson;
 mod opensearch;
 mod pgoutput;

@@ -8,6 +8,7 @@ use super::{Names, limits};
 use crate::config::PipelineSettings;
 use crate::config::table::{Table, closest};
 use crate::config::value::Entry;
+use crate::edges::OnLostSlot;
 use crate::pipeline::{BatchPolicy, FailurePolicies, OnRejected};
 
 const BYTES_MIN: u64 = 1 << 10;
@@ -16,6 +17,8 @@ const INDEX_PREFIX_BYTES_MAX: usize = 100;
 
 const ON_REJECTED: [(&str, OnRejected); 3] =
     [("stop", OnRejected::Stop), ("skip", OnRejected::Skip), ("quarantine", OnRejected::Quarantine)];
+
+const ON_LOST_SLOT: [(&str, OnLostSlot); 2] = [("rebuild", OnLostSlot::Rebuild), ("refuse", OnLostSlot::Refuse)];
 
 /// The pipeline, its slot still to be assigned, and what it says about that; each only where it is known.
 pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Option<PipelineSettings>, Option<Spot>) {
@@ -52,6 +55,7 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
     let queue_capacity = table.get("queue_capacity").and_then(|entry| entry.count(1));
     let queue_bytes = table.get("queue_bytes").and_then(|entry| entry.size(BYTES_MIN));
     let skip_backfill = table.get("skip_backfill").and_then(|entry| entry.boolean());
+    let on_lost_slot = table.get("on_lost_slot").and_then(|entry| entry.word(&ON_LOST_SLOT)).unwrap_or_default();
     let late_window = table.get("late_window").and_then(|entry| entry.duration(LATE_WINDOW_MIN));
     let max_lag = table.get("max_lag").and_then(|entry| {
         let size = entry.size(1 << 20);
@@ -80,6 +84,7 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
             queue_capacity: queue_capacity.map(|count| count as usize),
             queue_bytes: queue_bytes.map(|bytes| bytes as usize),
             skip_backfill: skip_backfill.unwrap_or(false),
+            on_lost_slot,
             late_window,
             max_lag,
         })

@@ -31,8 +31,10 @@ pub(super) fn read(mut table: Table<'_, '_>) -> Option<SourceSettings> {
     let connect_timeout = table.get("connect_timeout").and_then(|entry| entry.duration(TIMEOUT_MIN));
     let statement_timeout = table.get("statement_timeout").and_then(|entry| entry.duration(TIMEOUT_MIN));
     let read_connections = table.get("read_connections").and_then(|entry| entry.count(3));
+    let assume_async_commits = table.get("assume_async_commits").and_then(|entry| entry.boolean());
     table.finish();
     Some(SourceSettings {
+        assume_async_commits: assume_async_commits.unwrap_or(false),
         url: url?.secret()?,
         slot: slot?,
         publication: publication?,

@@ -202,8 +202,8 @@ impl One {
             .with_limits(pipeline.flow_limits())
             .with_batch(pipeline.batch)
             .with_failure_policies(pipeline.on_rejected.clone())
-            .with_on_lost_slot(pipeline.on_lost_slot)
             .skip_backfill(pipeline.skip_backfill)
+            .with_on_lost_slot(pipeline.on_lost_slot)
             .with_shutdown(self.shutdown.clone())
             .run()
             .await

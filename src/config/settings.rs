@@ -39,10 +39,10 @@ pub struct SourceSettings {
     pub connect_timeout: Option<Duration>,
     /// How long one statement of a read may take.
     pub statement_timeout: Option<Duration>,
-    /// Whether a crash of the server is taken to have lost commits.
-    pub assume_async_commits: bool,
     /// Connections for reads at most, for each pipeline.
     pub read_connections: Option<usize>,
+    /// Whether sessions set `synchronous_commit = off` for themselves, which docmill cannot see.
+    pub assume_async_commits: bool,
 }
 
 /// `[sinks.NAME]`

@@ -1,5 +1,5 @@
-//! The catalog watch: beside the stream it looks every while whether the captured tables are still defined as they were,
-//! whether the old rows of all of them still tell what must be known, and, less often, whether the reader may still see them.
+//! The catalog watch: beside the stream it looks every while whether the captured tables are still defined as they were, and
+//! whether the old rows of all of them still tell what must be known.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,10 +10,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::catalog_sign::{self, Signs};
 use super::connect::Connection;
-use super::options::PostgresOptions;
-use super::problem::refuse;
-use super::{catalog, identity, privileges};
-use crate::edges::{CapturedTable, Catalog, Failure, FailureClass};
+use super::{catalog, identity};
+use crate::edges::{CapturedTable, Catalog, Failure};
 use crate::model::TableName;
 
 /// See the module.
@@ -28,10 +26,6 @@ pub(super) struct CatalogWatch {
     /// Those of them that changed since the last look, and what the stream described anew: documents that their rows left may not
     /// be found otherwise.
     touched: BTreeSet<TableName>,
-    /// To ask what the reader role may see.
-    reader: Arc<Connection>,
-    privileges_every: Duration,
-    privileges_due: Instant,
     looking: Option<AbortOnDropHandle<Result<Look, Failure>>>,
 }
 
@@ -52,15 +46,11 @@ pub(super) struct Noticed {
 
 impl CatalogWatch {
     /// Watches `tables`, whose fingerprints are `known`.
-    pub fn new(options: &PostgresOptions, tables: &[CapturedTable], known: Catalog, reader: Arc<Connection>) -> Self {
-        let now = Instant::now();
+    pub fn new(every: Duration, publication: &str, tables: &[CapturedTable], known: Catalog) -> Self {
         Self {
-            every: options.catalog_every,
-            due: now + options.catalog_every,
-            publication: options.publication.as_str().into(),
-            reader,
-            privileges_every: options.privileges_every,
-            privileges_due: now + options.privileges_every,
+            every,
+            due: Instant::now() + every,
+            publication: publication.into(),
             tables: tables.into(),
             known,
             lost: BTreeSet::new(),
@@ -100,19 +90,9 @@ impl CatalogWatch {
             // Apart, so that dropping this future does not cut it.
             let (control, publication, tables) =
                 (Arc::clone(control), Arc::clone(&self.publication), Arc::clone(&self.tables));
-            let privileges = Instant::now() >= self.privileges_due;
-            if privileges {
-                self.privileges_due = Instant::now() + self.privileges_every;
-            }
-            let reader = Arc::clone(&self.reader);
             let look = async move {
                 let signs = catalog_sign::look(&control.client, &publication, &tables).await?;
                 let facts = catalog::tables(&control.client, &tables).await?;
-                if privileges {
-                    // What the reader may not see any more must not reach anybody's documents through the stream.
-                    let problems = privileges::problems(&reader.client, &tables, &facts).await?;
-                    refuse(FailureClass::Fatal, "go on capturing the declared tables", &problems)?;
-                }
                 let unknown = tables.iter().zip(&facts).filter(|(table, facts)| {
                     facts.as_ref().is_some_and(|facts| !identity::tells_old_keys(table, facts))
                 });

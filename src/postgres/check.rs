@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::options::PostgresOptions;
 use super::pool::Pool;
 use super::source::Source;
-use super::{catalog, identity, privileges, publication, query_set, server, slot};
+use super::{catalog, identity, privileges, publication, query_set, quote, server, slot};
 use crate::edges::{CapturedTable, Failure, Finding};
 use crate::model::{Declaration, TableName};
 
@@ -136,10 +136,13 @@ async fn look_at_slot(
         return Ok(());
     };
     let problems = slot::problems(name, &facts, database);
-    if let (true, Some(lost)) = (problems.is_empty(), &facts.lost) {
-        let found = format!("the server gave it up: {lost}; a new one is made and every document assembled again");
-        let remedy = "-- nothing to do, unless on_lost_slot is \"refuse\"";
-        findings.push(Finding::warning(&subject, found).with_remedy(remedy));
+    if let Some(reason) = &facts.lost {
+        let found = format!("the server gave it up ({reason}), and changes are lost with it");
+        let remedy = format!(
+            "-- with on_lost_slot = \"rebuild\" the next run does it: select pg_drop_replication_slot({});",
+            quote::literal(name)
+        );
+        findings.push(Finding::error(&subject, found).with_remedy(remedy));
     } else if problems.is_empty() {
         let retained = facts.retained.unwrap_or(0);
         let found = match facts.active_pid {
@@ -149,13 +152,15 @@ async fn look_at_slot(
         let status = facts.wal_status.as_deref().unwrap_or("unknown");
         findings.push(match retained > RETAINED_BYTES_WARN || status == "unreserved" {
             true => Finding::warning(&subject, format!("{found}; wal_status is {status}")),
-            false if facts.failover == Some(false) => {
-                let found =
-                    format!("{found}; a standby has no copy of it, so that a failover assembles everything again");
-                Finding::ok(&subject, found)
-            }
             false => Finding::ok(&subject, found),
         });
+        if facts.failover == Some(false) {
+            let found = "standbys keep no copy of it: after a fail-over everything is assembled again";
+            let remedy = format!(
+                "-- with docmill stopped: psql 'dbname={database} replication=database' -c 'ALTER_REPLICATION_SLOT {name} (FAILOVER true)'"
+            );
+            findings.push(Finding::ok(&subject, found).with_remedy(remedy));
+        }
     }
     findings.extend(problems.into_iter().map(|problem| problem.finding()));
     Ok(())

@@ -4,6 +4,7 @@
 //! the backend leave the list of running transactions (with synchronous replication, when the standby has answered). Whoever
 //! reads rows in between reads the state before the change it was just told about, and nothing corrects that.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,25 +15,25 @@ use super::error::failed;
 use super::fence_snapshot::FenceSnapshot;
 use super::options::PostgresOptions;
 use crate::edges::{self, Failure, Observer};
-use crate::fail_points::{Rule, off};
+use crate::fail_points::{self, Rule};
 use crate::model::Position;
-
-/// After that long, and then each time again, the log says whom a transaction waits for, and the pipeline that it waits.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 const LOOK: &str = "select pg_current_snapshot()::text, \
                       case when pg_is_in_recovery() then pg_last_wal_replay_lsn()::text end";
 
 /// Asks the server that is read. The future of [`pass`](Self::pass) may be dropped and made again at any time.
-#[derive(Debug)]
 pub(super) struct Fence {
-    connection: Arc<Connection>,
+    connection: Connection,
     look: Statement,
+    observer: Arc<dyn Observer>,
     seen: Option<Seen>,
     poll_min: Duration,
     poll_max: Duration,
+    /// After that long, and then each time again, the log says whom a transaction waits for.
+    report_every: Duration,
+    /// When the transaction at the fence came there, if it needed a look.
+    since: Option<Instant>,
     waiting: Option<Waiting>,
-    observer: Arc<dyn Observer>,
 }
 
 /// What the last look saw.
@@ -45,16 +46,15 @@ struct Seen {
 
 #[derive(Debug)]
 struct Waiting {
-    since: Instant,
     reported: Option<Instant>,
     pause: Duration,
     look_at: Instant,
 }
 
 impl Fence {
-    /// `connection` must be to the server that is read, in autocommit, and used by nobody else but for looks at the catalog.
+    /// `connection` must be one of its own, to the server that is read, in autocommit.
     pub async fn new(
-        connection: Arc<Connection>,
+        connection: Connection,
         options: &PostgresOptions,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Failure> {
@@ -66,62 +66,65 @@ impl Fence {
         Ok(Self {
             connection,
             look,
+            observer,
             seen: None,
             poll_min: options.visibility_poll_min,
             poll_max: options.visibility_poll_max,
+            report_every: options.visibility_report_every,
+            since: None,
             waiting: None,
-            observer,
         })
     }
 
     /// Returns once every snapshot taken from now on shows the transaction with these low bits of its id, whose commit
     /// record begins at `commit`. A transaction that the last look saw needs no new one.
     pub async fn pass(&mut self, xid: u32, commit: Position) -> Result<(), Failure> {
-        if off(Rule::Fence) {
+        if fail_points::off(Rule::Fence) {
             return Ok(());
         }
-        loop {
-            if self.seen.as_ref().is_some_and(|seen| seen.shows(xid, commit)) {
-                if let Some(waited) = self.waiting.take() {
-                    self.observer.on_fence(waited.since.elapsed());
-                    if waited.reported.is_some() {
-                        self.observer.on_waiting(None);
-                    }
-                }
-                return Ok(());
-            }
+        while !self.shown(xid, commit) {
             if let Some(waiting) = &self.waiting {
                 tokio::time::sleep_until(waiting.look_at.into()).await;
             }
+            let since = *self.since.get_or_insert_with(Instant::now);
             self.look().await?;
-            if self.seen.as_ref().is_some_and(|seen| seen.shows(xid, commit)) {
-                continue;
+            if self.shown(xid, commit) {
+                break;
             }
             let now = Instant::now();
-            let (poll_min, poll_max) = (self.poll_min, self.poll_max);
-            let waiting =
-                self.waiting.get_or_insert(Waiting { since: now, reported: None, pause: poll_min, look_at: now });
+            let pause = self.poll_min;
+            let waiting = self.waiting.get_or_insert(Waiting { reported: None, pause, look_at: now });
             waiting.look_at = now + waiting.pause;
-            waiting.pause = (waiting.pause * 2).min(poll_max);
-            if waiting.reported.unwrap_or(waiting.since).elapsed() >= REPORT_EVERY {
+            waiting.pause = (waiting.pause * 2).min(self.poll_max);
+            if waiting.reported.unwrap_or(since).elapsed() >= self.report_every {
                 waiting.reported = Some(now);
                 self.observer.on_waiting(Some(edges::Waiting::Visibility));
-                let waited = waiting.since.elapsed().as_secs();
-                report(&self.connection.client, waited, xid, commit).await;
+                report(&self.connection.client, since.elapsed().as_secs(), xid, commit).await;
             }
         }
+        let waited = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        self.observer.on_fence(waited);
+        if self.waiting.take().is_some_and(|waiting| waiting.reported.is_some()) {
+            self.observer.on_waiting(None);
+        }
+        Ok(())
     }
 
-    /// The server's next transaction id as the last look saw it; 0 before one, and where a standby is read.
-    pub fn next_xid(&self) -> u64 {
-        self.seen.as_ref().filter(|seen| seen.replayed.is_none()).map_or(0, |seen| seen.snapshot.xmax)
+    /// Whether a look made now shows it, without waiting until one does.
+    pub async fn shows(&mut self, xid: u32, commit: Position) -> Result<bool, Failure> {
+        if !self.shown(xid, commit) {
+            self.look().await?;
+        }
+        Ok(self.shown(xid, commit))
     }
 
-    /// Whether a look now shows the transaction, for a test that publishes out of order.
-    #[cfg(feature = "fail-points")]
-    pub async fn shows_now(&mut self, xid: u32, commit: Position) -> Result<bool, Failure> {
-        self.look().await?;
-        Ok(self.seen.as_ref().is_some_and(|seen| seen.shows(xid, commit)))
+    /// The source's next transaction id is at least that, given that it has had one with these low bits.
+    pub fn next_xid(&self, xid: u32) -> u64 {
+        self.seen.as_ref().map_or(0, |seen| seen.snapshot.xmax.max(seen.snapshot.widen(xid) + 1))
+    }
+
+    fn shown(&self, xid: u32, commit: Position) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.shows(xid, commit))
     }
 
     /// Waits until the server that is read has replayed `position`, where it is a standby.
@@ -156,6 +159,12 @@ impl Fence {
         }
         self.seen = Some(Seen { snapshot, replayed: now });
         Ok(())
+    }
+}
+
+impl fmt::Debug for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fence").field("connection", &self.connection).field("seen", &self.seen).finish_non_exhaustive()
     }
 }
 

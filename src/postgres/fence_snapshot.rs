@@ -23,7 +23,8 @@ impl FenceSnapshot {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
-    fn widen(&self, xid: u32) -> u64 {
+    /// The whole id of the transaction with these low 32 bits.
+    pub fn widen(&self, xid: u32) -> u64 {
         const EPOCH: u64 = 1 << 32;
         let same = (self.xmax & !(EPOCH - 1)) | u64::from(xid);
         [same.checked_sub(EPOCH), Some(same), same.checked_add(EPOCH)]

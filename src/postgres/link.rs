@@ -58,6 +58,11 @@ impl Link {
         LinkGuard { link: self.clone(), epoch: opened }
     }
 
+    /// Which opening of the stream this is, or was last; 0 before the first.
+    pub fn epoch(&self) -> u64 {
+        self.0.borrow().epoch()
+    }
+
     /// The epoch in which a read may begin now and the server it must go to; `None` before the first stream. Waits while
     /// capture is lost.
     pub async fn ready(&self, wait_max: Duration) -> Result<(u64, Option<ServerIdentity>), Failure> {

@@ -27,12 +27,15 @@ mod heartbeat;
 mod identity;
 mod ids;
 mod link;
+mod lost_slot;
 mod open;
 mod options;
+mod overtaken;
 mod params;
 pub mod pgoutput;
 mod plan;
 mod pool;
+mod privilege_watch;
 mod privileges;
 mod problem;
 mod publication;
@@ -44,27 +47,25 @@ mod relation;
 mod server;
 mod settings;
 mod slot;
+mod slot_reports;
 mod source;
 mod stream;
 mod text_value;
 mod tls;
 mod types;
-#[cfg(feature = "fail-points")]
-mod unordered;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
 
 pub use check::check;
 pub use options::PostgresOptions;
 
 use crate::edges::{ChangeCapture, ChangeStream, Failure, OpenRequest, RowReader, SlotReport};
 use chunk::Chunks;
-use connect::Connection;
 use pool::Pool;
 use reader::Reader;
+use slot_reports::SlotReports;
 use source::Source;
 
 /// A PostgreSQL source.
@@ -72,8 +73,7 @@ use source::Source;
 pub struct Postgres {
     source: Arc<Source>,
     reader: Arc<Reader>,
-    /// Kept between two looks at the slot.
-    watcher: Mutex<Option<Connection>>,
+    slot_reports: SlotReports,
 }
 
 impl Postgres {
@@ -85,7 +85,7 @@ impl Postgres {
     pub fn new(options: PostgresOptions) -> Result<Arc<Self>, Failure> {
         let source = Arc::new(Source::new(options)?);
         let reader = Arc::new(Reader { pool: Pool::new(Arc::clone(&source)), chunks: Chunks::default() });
-        Ok(Arc::new(Self { source, reader, watcher: Mutex::new(None) }))
+        Ok(Arc::new(Self { source, reader, slot_reports: SlotReports::default() }))
     }
 }
 
@@ -101,14 +101,7 @@ impl ChangeCapture for Postgres {
     }
 
     async fn slot(&self) -> Result<Option<SlotReport>, Failure> {
-        let mut kept = self.watcher.lock().await;
-        let control = match kept.take().filter(|control| !control.client.is_closed()) {
-            Some(control) => control,
-            None => self.source.connect_control().await?,
-        };
-        let facts = slot::facts(&control.client, &self.source.options.slot).await?;
-        *kept = Some(control);
-        Ok(facts.map(slot::SlotFacts::report))
+        self.slot_reports.ask(&self.source).await
     }
 
     fn reader(&self) -> Arc<dyn RowReader> {

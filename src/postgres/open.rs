@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pgwire_replication::{Lsn, ReplicationClient, ReplicationConfig};
+use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig};
 
 use super::catalog::{self, TableFacts};
 use super::catalog_watch::CatalogWatch;
@@ -12,47 +12,47 @@ use super::connect::{APPLICATION_NAME, Connection, FORMS};
 use super::error::{failed, replication_failed};
 use super::fence::Fence;
 use super::heartbeat::Heartbeat;
+use super::lost_slot::{self, Settled};
+use super::overtaken::Overtaken;
+use super::privilege_watch::PrivilegeWatch;
 use super::problem::{Problem, refuse};
 use super::relation::Relations;
-use super::slot::SlotFacts;
 use super::source::Source;
 use super::stream::Stream;
 use super::{catalog_sign, identity, privileges, publication, quiet_point, quote, server, slot};
-use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, OnLostSlot, OpenRequest, StreamStart, Waiting};
+use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, OpenRequest, StreamStart};
 use crate::model::{Position, SourceIdentity};
 
 /// Opens the stream of changes of these tables.
-pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<Stream, Failure> {
-    let (options, tables) = (&source.options, request.tables);
+pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Result<Stream, Failure> {
+    let (options, tables, observer) = (&source.options, request.tables, &*request.observer);
     slot::check_name(&options.slot)?;
     let control = source.connect_control().await?;
     let reader = source.connect_reader().await?;
     let facts = server::facts(&control.client).await?;
-    refuse(FailureClass::Fatal, "capture changes from this server", &facts.problems())?;
+    // Where somebody was fed before, it is a fail-over in the middle: the standby may be promoted at any moment.
+    let class = if facts.standby && request.known { FailureClass::Transient } else { FailureClass::Fatal };
+    refuse(class, "capture changes from this server", &facts.problems())?;
     let catalog = look_at_tables(&control, &reader, tables).await?;
 
+    let slot = slot::facts(&control.client, &options.slot).await?;
+    if let Some(slot) = &slot {
+        refuse(FailureClass::Fatal, "use the slot", &slot::problems(&options.slot, slot, &facts.database))?;
+    }
     let published = publication::facts(&control.client, &options.publication).await?;
-    let slot = usable_slot(&control, request, options, &facts.database, published.is_some()).await?;
-    let extended = published.as_ref().is_none_or(|facts| !publication::missing(facts, tables).is_empty());
     if let Some(published) = &published {
         let problems = publication::problems(&options.publication, published, tables, &catalog);
         refuse(FailureClass::Fatal, "use the publication", &problems)?;
     }
+    let (name, publication) = (options.slot.as_str(), options.publication.as_str());
+    let settled =
+        lost_slot::settle(&control.client, name, publication, slot.as_ref(), published.is_some(), request).await?;
+    let extended = published.as_ref().is_none_or(|facts| !publication::missing(facts, tables).is_empty());
     publication::ensure(&control.client, options, facts.version, tables, published.as_ref()).await?;
-
-    let created = match slot {
-        None => {
-            let observer = &*request.observer;
-            slot::create(&control.client, &reader.client, &options.slot, facts.version, observer).await?;
-            true
-        }
-        Some(slot) => {
-            if let Some(pid) = slot.active_pid {
-                return Err(in_use(&options.slot, pid));
-            }
-            false
-        }
-    };
+    let created = settled == Settled::Make;
+    if created {
+        slot::create(&control.client, &reader.client, name, facts.version, observer).await?;
+    }
 
     let mut replication = ReplicationClient::connect_gated(replication_config(source))
         .await
@@ -63,8 +63,9 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
             .await
             .map_err(|error| replication_failed("connect for replication", error))?;
         let start = format!("start replication of slot {}", options.slot);
-        replication.start().await.map_err(|error| replication_failed(&start, error))?;
-        replication.wait_started().await.map_err(|error| replication_failed(&start, error))?;
+        let failed = |error| slot_failed(&start, &options.slot, error);
+        replication.start().await.map_err(failed)?;
+        replication.wait_started().await.map_err(failed)?;
         Ok::<_, Failure>(system)
     };
     let system = tokio::time::timeout(options.connect_timeout, starting).await.unwrap_or_else(|_| {
@@ -75,7 +76,7 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
     // Not only when something was made just now: whoever ran the ALTER PUBLICATION, or crashed after it, did not wait for us.
     // A stream that this process opens again has it behind itself: then a transaction that is open for hours holds up nothing.
     if created || extended || !source.quiet.load(Ordering::Acquire) {
-        quiet_point::wait(&control.client, &*request.observer).await?;
+        quiet_point::wait(&control.client, observer).await?;
         source.quiet.store(true, Ordering::Release);
     }
 
@@ -83,6 +84,7 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
     if server.system_identifier != system.system_id {
         return Err(Failure::transient("failed to open the stream: two connections to the source reached two servers"));
     }
+    let crash = server::crash_facts(&control.client).await?;
     let start = StreamStart {
         identity: SourceIdentity {
             system_identifier: system.system_id,
@@ -91,8 +93,8 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
             slot: options.slot.clone(),
         },
         created,
-        loses_commits: options.assume_async_commits || server::loses_commits(&reader.client).await?,
-        crash_sign: facts.crash_sign,
+        crash_sign: crash.sign,
+        loses_commits: crash.loses_commits || options.assume_async_commits,
         ..positions(&control, options).await?
     };
     let reading = server::identity(&reader.client).await?;
@@ -103,8 +105,7 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
         ))
         .with_advice("let reader_url name the same cluster"));
     }
-    let reader = Arc::new(reader);
-    let mut fence = Fence::new(Arc::clone(&reader), options, Arc::clone(&request.observer)).await?;
+    let mut fence = Fence::new(reader, options, Arc::clone(&request.observer)).await?;
     fence.replayed(start.flushed).await?;
     // After the quiet point: what is different from now on, the watch sees.
     let signs = catalog_sign::look(&control.client, &options.publication, tables).await?;
@@ -114,7 +115,9 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
     let start = StreamStart { catalog: signs.catalog, ..start };
     let known = tables.iter().zip(&catalog).filter_map(|(table, facts)| Some((table, facts.as_ref()?)));
     Ok(Stream {
-        catalog_watch: CatalogWatch::new(options, tables, start.catalog.clone(), reader),
+        catalog_watch: CatalogWatch::new(options.catalog_every, &options.publication, tables, start.catalog.clone()),
+        privilege_watch: PrivilegeWatch::new(source, tables),
+        overtaken: Overtaken::default(),
         reopen: None,
         start,
         replication,
@@ -128,50 +131,17 @@ pub(super) async fn open(source: &Source, request: &OpenRequest<'_>) -> Result<S
         ready: VecDeque::new(),
         to_pass: None,
         described: None,
-        #[cfg(feature = "fail-points")]
-        aside: Default::default(),
     })
 }
 
-/// The slot, if there is one that goes on. One that lost changes is dropped where it may be.
-async fn usable_slot(
-    control: &Connection,
-    request: &OpenRequest<'_>,
-    options: &super::PostgresOptions,
-    database: &str,
-    published: bool,
-) -> Result<Option<SlotFacts>, Failure> {
-    let name = &options.slot;
-    let Some(found) = slot::facts(&control.client, name).await? else {
-        return match request.known && request.on_lost == OnLostSlot::Refuse {
-            true => Err(slot::refused(name, "there is none of that name any more")),
-            false => Ok(None),
-        };
-    };
-    refuse(FailureClass::Fatal, "use the slot", &slot::problems(name, &found, database))?;
-    let lost = match &found.lost {
-        Some(reason) => format!("the server gave it up: {reason}"),
-        // Changes from before a publication was made are decoded without it: an error at every start, or silence.
-        None if !published => {
-            format!("publication {}, which must be older than the slot, is not there", options.publication)
+/// A failure to start replication: somebody else may have been faster.
+fn slot_failed(tried: &str, slot: &str, error: PgWireError) -> Failure {
+    match &error {
+        PgWireError::Server(text) if text.contains("SQLSTATE 55006") => {
+            lost_slot::in_use(slot, None).with_source(error)
         }
-        None => return Ok(Some(found)),
-    };
-    if request.on_lost == OnLostSlot::Refuse {
-        return Err(slot::refused(name, &lost));
+        _ => replication_failed(tried, error),
     }
-    if let Some(pid) = found.active_pid {
-        return Err(in_use(name, pid));
-    }
-    tracing::warn!(slot = name, lost, "the slot lost changes: it is made anew, and every document assembled again");
-    slot::drop_slot(&control.client, name).await?;
-    Ok(None)
-}
-
-fn in_use(name: &str, pid: i32) -> Failure {
-    Failure::transient(format!("slot {name} is in use by process {pid} of the server"))
-        .waiting_on(Waiting::SlotInUse)
-        .with_advice("it is taken when the other docmill ends; or give this one another slot")
 }
 
 /// What the catalog says of the tables, when all of them can be captured and read.

@@ -38,12 +38,15 @@ pub struct PostgresOptions {
     pub visibility_poll_min: Duration,
     /// The longest such pause.
     pub visibility_poll_max: Duration,
-    /// Whether a crash of the server is taken to have lost commits that were seen before it, whatever its settings say.
-    pub assume_async_commits: bool,
-    /// How often it is asked whether the reader role may still read what is captured.
-    pub privileges_every: Duration,
     /// How often the definitions of the captured tables are compared with what they were.
     pub catalog_every: Duration,
+    /// When a transaction has not been visible for that long, the log says whom it waits for, and then again and again.
+    pub visibility_report_every: Duration,
+    /// How often the reader's privileges on the captured tables are looked at again: without them rows would leak.
+    pub privileges_every: Duration,
+    /// Whether sessions set `synchronous_commit = off` for themselves, which nobody can see: then everything is assembled
+    /// again after a crash of the server, as it is where the setting is off for the server, the database or a role.
+    pub assume_async_commits: bool,
     /// How long connecting and logging in may take.
     pub connect_timeout: Duration,
     /// How long a statement of ours waits for a lock that the application holds.
@@ -74,9 +77,10 @@ impl Default for PostgresOptions {
             ids_at_once_max: 10_000,
             visibility_poll_min: Duration::from_millis(1),
             visibility_poll_max: Duration::from_millis(50),
-            assume_async_commits: false,
-            privileges_every: Duration::from_secs(300),
             catalog_every: Duration::from_secs(30),
+            visibility_report_every: Duration::from_secs(10),
+            privileges_every: Duration::from_secs(300),
+            assume_async_commits: false,
             connect_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(3),
             stream_buffer_events: 256,

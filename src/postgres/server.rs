@@ -9,6 +9,9 @@ use crate::edges::Failure;
 /// Older ones lack what the publication and the fence need.
 pub(super) const VERSION_MIN: i32 = 140_000;
 
+/// A marker must not wait for a standby: the stream gets it without.
+pub(super) const OWN_COMMITS: &str = "set synchronous_commit = local";
+
 /// Which server, and which line of its past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerIdentity {
@@ -40,12 +43,10 @@ pub(super) struct ServerFacts {
     /// `server_version_num`
     pub version: i32,
     wal_level: String,
-    standby: bool,
+    pub standby: bool,
     may_replicate: bool,
     role: String,
     pub database: String,
-    /// When the server's counters were last put back: by its recovery from a crash, among others.
-    pub crash_sign: Option<String>,
 }
 
 /// Reads them.
@@ -55,13 +56,8 @@ pub(super) async fn facts(client: &Client) -> Result<ServerFacts, Failure> {
                  (select r.rolsuper or r.rolreplication from pg_roles r where r.rolname = current_user) \
                    or exists (select from pg_roles r where r.rolname = 'rds_replication' \
                               and pg_has_role(current_user, r.oid, 'member')), \
-                 current_user::text, current_database()::text, \
-                 (select stats_reset::text from RESET_VIEW)";
-    let version = "select current_setting('server_version_num')::int";
-    let tried = "ask the server for its settings";
-    let version: i32 = client.query_one(version, &[]).await.map_err(|error| failed(tried, error))?.get(0);
-    let sql = sql.replace("RESET_VIEW", if version >= 140_000 { "pg_stat_wal" } else { "pg_stat_bgwriter" });
-    let row = client.query_one(&sql, &[]).await.map_err(|error| failed(tried, error))?;
+                 current_user::text, current_database()::text";
+    let row = client.query_one(sql, &[]).await.map_err(|error| failed("ask the server for its settings", error))?;
     Ok(ServerFacts {
         version: row.get(0),
         wal_level: row.get(1),
@@ -69,20 +65,7 @@ pub(super) async fn facts(client: &Client) -> Result<ServerFacts, Failure> {
         may_replicate: row.get(3),
         role: row.get(4),
         database: row.get(5),
-        crash_sign: row.get(6),
     })
-}
-
-/// Whether a crash may lose commits that were seen before it: asynchronous commit for the server, the database or any role.
-/// Asked on the reader's connection, since capture's sets its own.
-pub(super) async fn loses_commits(reader: &Client) -> Result<bool, Failure> {
-    let sql = "select current_setting('synchronous_commit') = 'off' \
-                 or exists (select from pg_db_role_setting s, unnest(s.setconfig) c \
-                   where lower(c) in ('synchronous_commit=off', 'synchronous_commit=false', 'synchronous_commit=no', \
-                       'synchronous_commit=0') \
-                     and s.setdatabase in (0, (select oid from pg_database where datname = current_database())))";
-    let tried = "ask the server whether it commits asynchronously";
-    Ok(reader.query_one(sql, &[]).await.map_err(|error| failed(tried, error))?.get(0))
 }
 
 impl ServerFacts {
@@ -112,4 +95,38 @@ impl ServerFacts {
         }
         problems
     }
+}
+
+/// What a crash of the server leaves to see, and whether it may have taken commits with it that others saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CrashFacts {
+    /// Another one after every crash recovery, the same after a clean restart.
+    pub sign: Option<String>,
+    /// Whether some commits are asynchronous.
+    pub loses_commits: bool,
+}
+
+/// Reads them on a control connection.
+pub(super) async fn crash_facts(client: &Client) -> Result<CrashFacts, Failure> {
+    // Crash recovery throws all statistics away, so both times become the time of recovery (seen on 14 to 18); whoever
+    // resets one of them by hand does not move the older of the two.
+    // A value that was set for our own role or connection hides the server's, which then may be anything.
+    let sql = "select (select extract(epoch from least(w.stats_reset, b.stats_reset))::text \
+                       from pg_stat_wal w, pg_stat_bgwriter b), \
+                 coalesce((select s.reset_val = 'off' or s.source in ('user', 'database user', 'client') \
+                           from pg_settings s where s.name = 'synchronous_commit'), true) \
+                 or exists (select from pg_db_role_setting r cross join unnest(r.setconfig) c \
+                            where lower(split_part(c, '=', 1)) = 'synchronous_commit' \
+                              and lower(split_part(c, '=', 2)) in ('off', 'false', 'no', '0') \
+                              and r.setdatabase in (0, (select oid from pg_database where datname = current_database())))";
+    let tried = "ask the server for signs of a crash";
+    let asking = async {
+        // What a connection sets for itself hides where its value came from.
+        client.batch_execute("reset synchronous_commit").await?;
+        let row = client.query_one(sql, &[]).await?;
+        client.batch_execute(OWN_COMMITS).await?;
+        Ok(row)
+    };
+    let row = asking.await.map_err(|error| failed(tried, error))?;
+    Ok(CrashFacts { sign: row.get(0), loses_commits: row.get(1) })
 }

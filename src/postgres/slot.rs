@@ -1,15 +1,13 @@
 //! The replication slot: made after the publication, never silently made again.
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::error::failed;
 use super::problem::Problem;
-use super::quiet_point;
+use super::{lost_slot, quiet_point};
 use crate::edges::{Failure, Observer, SlotReport};
 use crate::model::Position;
-
-/// Since then a slot may be copied to standbys.
-pub(super) const FAILOVER_SINCE: i32 = 170_000;
 
 /// A slot as the server has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,14 +17,15 @@ pub(super) struct SlotFacts {
     pub active_pid: Option<i32>,
     /// How far it was confirmed; `None` while it is being made, or once it lost its changes.
     pub confirmed: Option<Position>,
+    /// Why the server gave it up, if it did.
     pub lost: Option<String>,
     temporary: bool,
     pub wal_status: Option<String>,
     /// Bytes of log that it keeps.
     pub retained: Option<i64>,
-    /// Bytes that may still be written before it may be given up.
-    safe: Option<i64>,
-    /// Whether standbys keep a copy of it (17 and newer).
+    /// Bytes that may still be written before the server gives it up; `None` without such a limit.
+    pub safe: Option<i64>,
+    /// Whether standbys keep a copy of it; `None` before 17, which has no such thing.
     pub failover: Option<bool>,
 }
 
@@ -50,7 +49,7 @@ pub(super) async fn facts(client: &Client, name: &str) -> Result<Option<SlotFact
                    case when s.wal_status = 'lost' then 'its log was removed' end), \
                  pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() \
                                  else pg_current_wal_lsn() end, s.restart_lsn)::int8, \
-                 s.safe_wal_size, (to_jsonb(s) ->> 'failover')::bool \
+                 s.safe_wal_size, (to_jsonb(s) ->> 'failover')::boolean \
                from pg_replication_slots s where s.slot_name = $1";
     let row = client
         .query_opt(sql, &[&name])
@@ -70,7 +69,7 @@ pub(super) async fn facts(client: &Client, name: &str) -> Result<Option<SlotFact
     }))
 }
 
-/// What is wrong with an existing slot in a way that only a person should change.
+/// Why an existing slot is not one that this pipeline may use, or drop.
 pub(super) fn problems(name: &str, facts: &SlotFacts, database: &str) -> Vec<Problem> {
     let subject = format!("slot {name}");
     let other = "choose another slot name for this pipeline";
@@ -89,24 +88,6 @@ pub(super) fn problems(name: &str, facts: &SlotFacts, database: &str) -> Vec<Pro
     Vec::new()
 }
 
-/// Drops it, so that another one can take its place.
-pub(super) async fn drop_slot(client: &Client, name: &str) -> Result<(), Failure> {
-    client
-        .execute("select pg_drop_replication_slot($1)", &[&name])
-        .await
-        .map(drop)
-        .map_err(|error| failed(format!("drop slot {name}"), error))
-}
-
-/// What a person should know who must decide about a slot that lost changes.
-pub(super) fn refused(name: &str, found: &str) -> Failure {
-    Failure::fatal(format!("slot {name} does not hold the changes since the checkpoint: {found}")).with_advice(format!(
-        "set on_lost_slot = \"rebuild\", and a slot is made anew and every document assembled again (by hand: select \
-         pg_drop_replication_slot({});)",
-        super::quote::literal(name)
-    ))
-}
-
 /// Whether a name can be a slot's.
 pub(super) fn check_name(name: &str) -> Result<(), Failure> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
@@ -118,8 +99,11 @@ pub(super) fn check_name(name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Makes the slot. Waits for every transaction that has written something to end, and says so; `watcher` is another
-/// connection, to look at them.
+/// The first version whose standbys keep copies of logical slots.
+const FAILOVER_VERSION: i32 = 170_000;
+
+/// Makes the slot, on 17 and newer so that it outlives a fail-over. Waits for every transaction that has written something to
+/// end, and says so; `watcher` is another connection, to look at them.
 pub(super) async fn create(
     client: &Client,
     watcher: &Client,
@@ -127,9 +111,8 @@ pub(super) async fn create(
     version: i32,
     observer: &dyn Observer,
 ) -> Result<(), Failure> {
-    // A standby that is promoted has it, too: nothing is assembled again then but for the new history.
-    let sql = match version >= FAILOVER_SINCE {
-        true => "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput', failover => true)",
+    let sql = match version >= FAILOVER_VERSION {
+        true => "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)",
         false => "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')",
     };
     let making = async {
@@ -139,9 +122,13 @@ pub(super) async fn create(
         client.batch_execute("reset lock_timeout").await?;
         made
     };
-    let row = quiet_point::reporting(watcher, "a new slot", observer, making)
-        .await
-        .map_err(|error| failed(format!("create slot {name}"), error))?;
+    let row = quiet_point::reporting(watcher, "a new slot", observer, making).await.map_err(|error| {
+        match error.code() {
+            // Two processes began at once.
+            Some(&SqlState::DUPLICATE_OBJECT) => lost_slot::in_use(name, None),
+            _ => failed(format!("create slot {name}"), error),
+        }
+    })?;
     let position: String = row.get(0);
     tracing::info!(slot = name, position, "the slot was created");
     Ok(())

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::connect::{Connection, FORMS};
+use super::error::failed;
 use super::link::Link;
 use super::options::PostgresOptions;
-use super::quote;
 use super::settings::Settings;
+use super::{quote, server};
 use crate::edges::Failure;
 
 /// See the module.
@@ -47,11 +48,13 @@ impl Source {
             ("lock_timeout", millis(self.options.lock_timeout)),
             // A slot that is being made waits for the application's transactions.
             ("idle_session_timeout", "0".to_owned()),
-            // A marker must not wait for a standby: the stream gets it without.
-            ("synchronous_commit", "local".to_owned()),
         ];
         let session = session.into_iter().chain(forms());
-        Connection::open(&self.capture, session, self.options.connect_timeout).await
+        let connection = Connection::open(&self.capture, session, self.options.connect_timeout).await?;
+        // Not at log-in, where it would hide the server's value for good.
+        let set = connection.client.batch_execute(server::OWN_COMMITS).await;
+        set.map_err(|error| failed("set up a connection to the source", error))?;
+        Ok(connection)
     }
 
     /// A connection of the reader role, for rows. Driven on the source's runtime.

@@ -21,16 +21,13 @@ use super::error::replication_failed;
 use super::fence::Fence;
 use super::heartbeat::{self, Heartbeat, MESSAGE_PREFIX};
 use super::link::LinkGuard;
+use super::overtaken::Overtaken;
 use super::pgoutput::{self, Message, Timestamp};
+use super::privilege_watch::PrivilegeWatch;
 use super::relation::{Relations, Tuples};
 use super::{slot, types};
 use crate::edges::{CaptureEvent, ChangeStream, Failure, StreamStart};
-#[cfg(feature = "fail-points")]
-use crate::fail_points::{Rule, off};
 use crate::model::{Change, Position};
-
-/// How often a test that publishes out of order looks again.
-const ASIDE_EVERY: Duration = Duration::from_millis(20);
 
 /// How long `close` waits until the source has the last confirmed position.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,6 +42,8 @@ pub(super) struct Stream {
     pub relations: Relations,
     pub heartbeat: Option<Heartbeat>,
     pub catalog_watch: CatalogWatch,
+    pub privilege_watch: PrivilegeWatch,
+    pub overtaken: Overtaken,
     /// Why the stream must be opened again, once what is ready is out.
     pub reopen: Option<String>,
     /// Reads may begin as long as this is held.
@@ -57,8 +56,6 @@ pub(super) struct Stream {
     pub to_pass: Option<(u32, Position)>,
     /// A description that waits for types to be looked up; nothing is received meanwhile.
     pub described: Option<pgoutput::Relation>,
-    #[cfg(feature = "fail-points")]
-    pub aside: super::unordered::Aside,
 }
 
 /// The transaction that is being received.
@@ -74,20 +71,27 @@ pub(super) struct Inside {
 impl Stream {
     async fn advance(&mut self) -> Result<CaptureEvent, Failure> {
         loop {
-            #[cfg(feature = "fail-points")]
-            if off(Rule::Order) {
-                if let Some(event) = self.aside.next(&mut self.fence).await? {
-                    return Ok(event);
-                }
-                self.aside.put(&mut self.fence, &mut self.to_pass, &mut self.ready).await?;
+            if let Some(failure) = self.privilege_watch.lost() {
+                return Err(failure);
             }
             if !self.ready.is_empty() {
                 if let Some((xid, commit)) = self.to_pass {
-                    self.fence.pass(xid, commit).await?;
+                    if !self.overtaken.begin(&mut self.fence, xid, commit).await? {
+                        self.fence.pass(xid, commit).await?;
+                    }
                     self.to_pass = None;
                 }
-                if let Some(event) = self.ready.pop_front() {
+                if let Some(event) = self.ready.pop_front()
+                    && let Some(event) = self.overtaken.take(event)
+                {
                     return Ok(event);
+                }
+                continue;
+            }
+            if self.inside.is_none() {
+                self.ready.extend(self.overtaken.shown(&mut self.fence).await?);
+                if !self.ready.is_empty() {
+                    continue;
                 }
             }
             if let Some(why) = self.reopen.take() {
@@ -105,16 +109,12 @@ impl Stream {
                 }
                 self.described = None;
             }
-            #[cfg(feature = "fail-points")]
-            let aside = !self.aside.is_empty();
-            #[cfg(not(feature = "fail-points"))]
-            let aside = false;
             let received = tokio::select! {
                 biased;
                 received = self.replication.recv() => received,
-                // What a test put aside may be visible by now.
-                () = tokio::time::sleep(ASIDE_EVERY), if aside => continue,
                 failure = heartbeat::run(self.heartbeat.as_mut(), &self.control) => return Err(failure),
+                failure = self.privilege_watch.run() => return Err(failure),
+                () = self.overtaken.look() => continue,
                 noticed = self.catalog_watch.run(&self.control) => {
                     let Noticed { tables, reopen } = noticed?;
                     self.reopen = reopen;
@@ -151,11 +151,11 @@ impl Stream {
                 if let Some(heartbeat) = &mut self.heartbeat {
                     heartbeat.put_off();
                 }
-                self.inside = None;
+                let next_xid = self.inside.take().map_or(0, |inside| self.fence.next_xid(inside.xid));
                 self.ready.push_back(CaptureEvent::End {
                     position: Position::new(end_lsn.as_u64()),
                     committed_at_us: Timestamp(commit_time_micros).unix_micros(),
-                    next_xid: self.fence.next_xid(),
+                    next_xid,
                 });
             }
             // Inside a transaction it says nothing: its commit is still to come.

@@ -17,7 +17,6 @@ const INDEX_PREFIX_BYTES_MAX: usize = 100;
 
 const ON_REJECTED: [(&str, OnRejected); 3] =
     [("stop", OnRejected::Stop), ("skip", OnRejected::Skip), ("quarantine", OnRejected::Quarantine)];
-
 const ON_LOST_SLOT: [(&str, OnLostSlot); 2] = [("rebuild", OnLostSlot::Rebuild), ("refuse", OnLostSlot::Refuse)];
 
 /// The pipeline, its slot still to be assigned, and what it says about that; each only where it is known.

@@ -34,7 +34,6 @@ pub(super) fn read(mut table: Table<'_, '_>) -> Option<SourceSettings> {
     let assume_async_commits = table.get("assume_async_commits").and_then(|entry| entry.boolean());
     table.finish();
     Some(SourceSettings {
-        assume_async_commits: assume_async_commits.unwrap_or(false),
         url: url?.secret()?,
         slot: slot?,
         publication: publication?,
@@ -42,6 +41,7 @@ pub(super) fn read(mut table: Table<'_, '_>) -> Option<SourceSettings> {
         connect_timeout,
         statement_timeout,
         read_connections: read_connections.map(|count| count as usize),
+        assume_async_commits: assume_async_commits.unwrap_or(false),
     })
 }
 

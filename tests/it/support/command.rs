@@ -35,6 +35,25 @@ impl Shop {
         Self { folder, port }
     }
 
+    /// The same pipeline as another process would run it: its own folder and port, everything else alike.
+    pub fn again(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_port().expect("a free port");
+        std::fs::copy(self.path().join("shop.wasm"), folder.path().join("shop.wasm")).expect("the builder");
+        let text = std::fs::read_to_string(self.path().join("docmill.toml")).expect("the configuration");
+        let text = text.replace(&format!("127.0.0.1:{}\"", self.port), &format!("127.0.0.1:{port}\""));
+        std::fs::write(folder.path().join("docmill.toml"), text).expect("the configuration");
+        Self { folder, port }
+    }
+
+    /// Changes the configuration for the next run.
+    pub fn configure(&self, from: &str, to: &str) {
+        let file = self.path().join("docmill.toml");
+        let text = std::fs::read_to_string(&file).expect("the configuration");
+        assert!(text.contains(from), "{from} is not in {text}");
+        std::fs::write(&file, text.replace(from, to)).expect("the configuration");
+    }
+
     /// Where its files are.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -42,6 +61,11 @@ impl Shop {
 
     /// `docmill run`, its output in `log`.
     pub fn run(&self) -> Docmill {
+        self.run_with_fail_points("")
+    }
+
+    /// The same with rules switched off, or steps at which it ends (`src/fail_points.rs`).
+    pub fn run_with_fail_points(&self, fail_points: &str) -> Docmill {
         let log = self.folder.path().join("log");
         let file = std::fs::File::options().create(true).append(true).open(&log).expect("a log");
         // A release build, where figures are wanted.
@@ -50,6 +74,7 @@ impl Shop {
         command
             .args(["run", "--config", "docmill.toml"])
             .current_dir(self.folder.path())
+            .env("DOCMILL_FAIL_POINTS", fail_points)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a log"))
             .stderr(file);
@@ -71,6 +96,42 @@ impl Docmill {
     pub fn kill(self) {
         self.child.signal(libc::SIGKILL);
         self.child.wait(Duration::from_secs(10)).expect("a killed process ends");
+    }
+
+    /// Stops every thread of it where it is: connections stay open, nothing answers.
+    pub fn freeze(&self) {
+        self.child.signal(libc::SIGSTOP);
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw(&self) {
+        self.child.signal(libc::SIGCONT);
+    }
+
+    /// Waits until it has ended by itself; how.
+    pub async fn ended(&self, timeout: Duration) -> ExitStatus {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.status() {
+                return status;
+            }
+            assert!(begin.elapsed() < timeout, "it runs on after {timeout:?}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until its status has `value` under `key`.
+    pub async fn await_status(&self, key: &str, value: &str, timeout: Duration) {
+        let begin = Instant::now();
+        loop {
+            let status = self.status().await.unwrap_or_default();
+            if status[key] == value {
+                return;
+            }
+            assert!(self.is_running(), "docmill ended: {}", self.log());
+            assert!(begin.elapsed() < timeout, "{key} is not {value:?} in {status}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// SIGTERM; how it ended.

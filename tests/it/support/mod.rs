@@ -4,11 +4,13 @@
 #![allow(dead_code)]
 
 pub mod bulk;
+pub mod cluster;
 pub mod command;
 pub mod cut;
 pub mod difference;
 pub mod fake_index;
 pub mod fault;
+pub mod forward;
 pub mod http;
 pub mod opensearch;
 pub mod postgres;

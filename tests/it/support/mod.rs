@@ -9,11 +9,13 @@ pub mod cut;
 pub mod difference;
 pub mod fake_index;
 pub mod fault;
+pub mod holding_proxy;
 pub mod http;
 pub mod opensearch;
 pub mod postgres;
 pub mod running;
 pub mod shop;
+pub mod snapshots;
 pub mod writers;
 pub mod writes;
 

@@ -62,16 +62,22 @@ impl Sink for InMemory {
 #[derive(Debug)]
 struct NoIndexes;
 
+const UUID: &str = "in memory";
+
 #[async_trait]
 impl IndexAdmin for NoIndexes {
     async fn ensure(&self, indexes: &[IndexDeclaration]) -> Result<Vec<Generation>, Failure> {
         let made = |index: &IndexDeclaration| Generation {
             name: index.name.clone(),
-            uuid: "in memory".to_owned(),
+            uuid: UUID.to_owned(),
             created: true,
             empty: true,
         };
         Ok(indexes.iter().map(made).collect())
+    }
+
+    async fn uuid(&self, _generation: &str) -> Result<Option<String>, Failure> {
+        Ok(Some(UUID.to_owned()))
     }
 
     async fn ids(&self, _generation: &str, _cursor: Option<String>, _limit: usize) -> Result<IdPage, Failure> {

@@ -48,6 +48,7 @@ impl SearchSettings {
         };
         options.connect_timeout = self.connect_timeout.unwrap_or(options.connect_timeout);
         options.request_timeout = self.request_timeout.unwrap_or(options.request_timeout);
+        options.shard_timeout = self.shard_timeout.unwrap_or(options.shard_timeout);
         options.bulk_bytes_max = self.bulk_bytes.unwrap_or(options.bulk_bytes_max);
         options.bulk_writes_max = self.bulk_documents.unwrap_or(options.bulk_writes_max);
         options.bulk_in_flight_max = self.bulk_requests.unwrap_or(options.bulk_in_flight_max);

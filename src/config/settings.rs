@@ -71,6 +71,8 @@ pub struct SearchSettings {
     pub connect_timeout: Option<Duration>,
     /// How long one request may take.
     pub request_timeout: Option<Duration>,
+    /// How long the search engine may wait for a shard before it refuses a write.
+    pub shard_timeout: Option<Duration>,
     /// Bytes of one bulk request, about, at most.
     pub bulk_bytes: Option<usize>,
     /// Documents of one bulk request at most.

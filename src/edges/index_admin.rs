@@ -20,6 +20,15 @@ pub trait IndexAdmin: Debug + Send + Sync {
 
     /// The ids that an index holds, in any order; `cursor` is that of the page before, `None` begins.
     async fn ids(&self, generation: &str, cursor: Option<String>, limit: usize) -> Result<IdPage, Failure>;
+
+    /// The mark of a physical index as it is now ([`Generation::uuid`]), `None` when there is no such index: another one than
+    /// at the start means that confirmed writes may be gone. Cheap: it is asked every few seconds.
+    ///
+    /// # Errors
+    ///
+    /// `Transient` where it cannot be told now (a shard that has not started); `Fatal` when the index would lose what it
+    /// confirms.
+    async fn uuid(&self, generation: &str) -> Result<Option<String>, Failure>;
 }
 
 /// One physical index.

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +25,12 @@ pub trait Sink: Debug + Send + Sync {
     /// Parks rejected documents durably, under their versions. A later good write of the same document clears its
     /// record.
     async fn quarantine(&self, records: &[QuarantineRecord]) -> Result<(), Failure>;
+
+    /// How long after it was sent a write whose outcome is unknown may still be applied, by all that this sink knows: a late
+    /// window must be longer. Nothing, where a write is applied when it is answered or never.
+    fn late_for(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// The indexes behind it.
     fn indexes(&self) -> Arc<dyn IndexAdmin>;

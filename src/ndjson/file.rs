@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -162,6 +163,22 @@ impl IndexAdmin for LinesFile {
     async fn ensure(&self, indexes: &[IndexDeclaration]) -> Result<Vec<Generation>, Failure> {
         let names: Vec<String> = indexes.iter().map(|index| index.name.clone()).collect();
         self.blocking(move |inner| names.iter().map(|name| inner.generation(name)).collect()).await
+    }
+
+    async fn uuid(&self, _generation: &str) -> Result<Option<String>, Failure> {
+        self.blocking(|inner| {
+            let ours = locked(&inner.lines).metadata().map_err(|error| inner.cannot_walk(error.into()))?;
+            let uuid = locked(&inner.state).uuid().to_owned();
+            match std::fs::metadata(&inner.path) {
+                // Removed, or another one in its place: what is written now goes where nobody looks.
+                Ok(found) if (found.dev(), found.ino()) != (ours.dev(), ours.ino()) => Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Ok(found) if found.len() < locked(&inner.lines).length() => Ok(None),
+                Ok(_) => Ok(Some(uuid)),
+                Err(error) => Err(inner.cannot_walk(error.into())),
+            }
+        })
+        .await
     }
 
     async fn ids(&self, generation: &str, cursor: Option<String>, limit: usize) -> Result<IdPage, Failure> {

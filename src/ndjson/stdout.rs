@@ -8,6 +8,9 @@ use async_trait::async_trait;
 use crate::edges::{Failure, Generation, IdPage, IndexAdmin, MemoryState, State};
 use crate::model::IndexDeclaration;
 
+/// There is one.
+const UUID: &str = "standard output";
+
 /// Standard output.
 #[derive(Debug, Default)]
 pub(super) struct Stdout {
@@ -40,11 +43,15 @@ impl IndexAdmin for Stdout {
     async fn ensure(&self, indexes: &[IndexDeclaration]) -> Result<Vec<Generation>, Failure> {
         let made = |index: &IndexDeclaration| Generation {
             name: index.name.clone(),
-            uuid: "standard output".to_owned(),
+            uuid: UUID.to_owned(),
             created: true,
             empty: true,
         };
         Ok(indexes.iter().map(made).collect())
+    }
+
+    async fn uuid(&self, _generation: &str) -> Result<Option<String>, Failure> {
+        Ok(Some(UUID.to_owned()))
     }
 
     /// None: what was printed is gone, so that a sweep has nothing to look at.

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::condition;
+use super::names::write_alias;
 use crate::edges::{Failure, Write, WriteOutcome};
 use crate::model::{Rejection, Version};
 
@@ -22,16 +24,6 @@ const DOCUMENT_ERRORS: [&str; 10] = [
 /// What an `illegal_argument_exception` says when it is the index's condition, the same for every document of it.
 const CONDITIONS_OF_THE_INDEX: [&str; 3] =
     ["pipeline with id [", "number of documents in the index cannot exceed", "no write index is defined"];
-
-/// Errors that are load or the cluster's condition: nothing was applied, and the same bytes may be sent again.
-const LOAD_ERRORS: [&str; 6] = [
-    "es_rejected_execution_exception",
-    "rejected_execution_exception",
-    "opensearch_rejected_execution_exception",
-    "circuit_breaking_exception",
-    "cluster_block_exception",
-    "no_shard_available_action_exception",
-];
 
 /// Bytes of an engine's reason that are kept for a quarantine record.
 const DETAIL_BYTES_MAX: usize = 4 << 10;
@@ -68,7 +60,7 @@ fn outcome(item: &Value, write: &Write) -> Result<WriteOutcome, Unusable> {
         200..=299 => WriteOutcome::Written,
         404 if deletes && error.is_null() => WriteOutcome::Written,
         409 => WriteOutcome::Stale { current: current_version(reason) },
-        _ if is_load(status, kind) => WriteOutcome::Overloaded(kind.to_owned()),
+        _ if condition::is_load(status, kind) => WriteOutcome::Overloaded(condition::why(kind, &write.generation)),
         400..=499 if is_of_the_document(kind, reason) => WriteOutcome::Rejected(Rejection {
             kind: kind.to_owned(),
             reason: match field(reason) {
@@ -77,18 +69,15 @@ fn outcome(item: &Value, write: &Write) -> Result<WriteOutcome, Unusable> {
             },
             detail: Some(cut(&with_causes(error))),
         }),
-        500..=599 => WriteOutcome::Unknown(format!("{status} {kind}")),
+        500..=599 => WriteOutcome::Unknown(format!("{status} {}", condition::why(kind, &write.generation))),
         _ => {
             let index = &write.generation;
             let failure = Failure::fatal(format!("write to index {index}: refused with {status}, {kind}"));
             return Err(match kind {
                 // The second is what a deletion says: the engine would make an index, were it not for the name of our alias.
-                "index_not_found_exception" | "invalid_index_name_exception" => Unusable::Missing(failure.with_advice(
-                    "the index was deleted while docmill writes it; start again and it is made and filled anew",
+                "index_not_found_exception" | "invalid_index_name_exception" => Unusable::Missing(Failure::restart(
+                    format!("write to index {index}: it was deleted, or its alias {}", write_alias(index)),
                 )),
-                "index_closed_exception" => {
-                    Unusable::Refused(failure.with_advice(format!("open it again: POST {index}/_open")))
-                }
                 _ if CONDITIONS_OF_THE_INDEX.iter().any(|condition| reason.contains(condition)) => {
                     Unusable::Refused(failure.with_advice(format!(
                         "it is the index and not one document: see its settings (default_pipeline, final_pipeline) \
@@ -99,10 +88,6 @@ fn outcome(item: &Value, write: &Write) -> Result<WriteOutcome, Unusable> {
             });
         }
     })
-}
-
-fn is_load(status: u64, kind: &str) -> bool {
-    status == 429 || LOAD_ERRORS.contains(&kind) || kind.ends_with("rejected_execution_exception")
 }
 
 fn is_of_the_document(kind: &str, reason: &str) -> bool {
@@ -240,8 +225,11 @@ mod tests {
             (429, "es_rejected_execution_exception"),
             (503, "opensearch_rejected_execution_exception"),
             (403, "cluster_block_exception"),
+            (429, "cluster_block_exception"),
+            (400, "index_closed_exception"),
         ] {
-            assert_eq!(refused(status, kind, "").unwrap(), WriteOutcome::Overloaded(kind.to_owned()));
+            let found = refused(status, kind, "").unwrap();
+            assert!(matches!(&found, WriteOutcome::Overloaded(why) if why.starts_with(kind)), "{found:?}");
         }
         for (status, kind) in [(503, "unavailable_shards_exception"), (500, "whatever"), (502, "")] {
             assert!(matches!(refused(status, kind, ""), Ok(WriteOutcome::Unknown(_))), "{kind}");
@@ -252,11 +240,9 @@ mod tests {
     fn the_condition_of_an_index_is_no_fault_of_its_documents() {
         assert!(matches!(refused(404, "index_not_found_exception", ""), Err(Unusable::Missing(_))));
         assert!(matches!(refused(400, "invalid_index_name_exception", ""), Err(Unusable::Missing(_))));
-        for (kind, reason) in [
-            ("index_closed_exception", "closed"),
-            ("illegal_argument_exception", "pipeline with id [x] does not exist"),
-            ("something_new_exception", ""),
-        ] {
+        for (kind, reason) in
+            [("illegal_argument_exception", "pipeline with id [x] does not exist"), ("something_new_exception", "")]
+        {
             assert!(matches!(refused(400, kind, reason), Err(Unusable::Refused(_))), "{kind}");
         }
     }

@@ -85,9 +85,12 @@ impl OpenSearch {
             Ok(Behind::Ours(there)) => there,
         };
         let name = &there.name;
-        if there.loses_writes() {
-            return Finding::error(subject, format!("{name}: index.translog.durability is async"))
-                .with_remedy(format!("PUT {name}/_settings {{\"index.translog.durability\":\"request\"}}"));
+        if let Some(refused) = there.loses_writes() {
+            let finding = Finding::error(subject, refused.message());
+            return match refused.advice() {
+                Some(advice) => finding.with_remedy(advice),
+                None => finding,
+            };
         }
         match there.compare(&wanted) {
             Difference::None => Finding::ok(subject, format!("{name}, its mapping fits")),

@@ -6,8 +6,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use super::options::{Auth, OpenSearchOptions, without_login};
-use crate::edges::Failure;
+use super::condition;
+use super::options::{Auth, OpenSearchOptions, spoken_time, without_login};
+use crate::edges::{Failure, Waiting};
 
 /// A search engine that answers.
 pub(super) struct Client {
@@ -16,6 +17,10 @@ pub(super) struct Client {
     auth: Auth,
     /// The address, for errors.
     pub(super) shown: String,
+    /// For how long an index remembers the version of a deletion: twice the time for which an older write may still arrive.
+    pub(super) gc_deletes: String,
+    /// How long a write may wait for its shard.
+    pub(super) shard_timeout: String,
     response_bytes_max: usize,
 }
 
@@ -47,6 +52,11 @@ impl fmt::Display for NoAnswer {
 impl Answer {
     pub(super) fn succeeded(&self) -> bool {
         self.status.is_success()
+    }
+
+    /// The index that an error is about, where it says so.
+    fn index(&self) -> &str {
+        self.body["error"]["index"].as_str().unwrap_or("<index>")
     }
 
     pub(super) fn not_found(&self) -> bool {
@@ -98,7 +108,15 @@ impl Client {
         let http = http.build().map_err(|error| {
             Failure::fatal(format!("sink {shown}: the HTTP client could not be set up")).with_source(error)
         })?;
-        Ok(Self { http, base, auth, shown, response_bytes_max: options.response_bytes_max })
+        Ok(Self {
+            http,
+            base,
+            auth,
+            shown,
+            gc_deletes: spoken_time(options.late_window * 2),
+            shard_timeout: spoken_time(options.shard_timeout),
+            response_bytes_max: options.response_bytes_max,
+        })
     }
 
     /// Sends JSON, or nothing, and reads the answer whatever its status. `what` is what an error says was tried.
@@ -186,11 +204,16 @@ impl Client {
         let message = format!("{what} on {}: {status}, {error}", self.shown);
         match status.as_u16() {
             401 => Failure::fatal(message).with_advice("the credentials are wrong or missing: see the sink's auth"),
-            403 if error != "cluster_block_exception" => {
-                Failure::fatal(message).with_advice("the user lacks a privilege for this")
+            _ if condition::is_load(status.as_u16().into(), error) => {
+                let failure = Failure::transient(message).waiting_on(Waiting::Sink);
+                match condition::advice(error, answer.index()) {
+                    Some(advice) => failure.with_advice(advice),
+                    None => failure,
+                }
             }
+            403 => Failure::fatal(message).with_advice("the user lacks a privilege for this"),
             300..=399 => Failure::fatal(message).with_advice("it redirects: give the address that it redirects to"),
-            400..=499 if !matches!(status.as_u16(), 403 | 408 | 429) => Failure::fatal(message),
+            400..=499 if status != StatusCode::REQUEST_TIMEOUT => Failure::fatal(message),
             _ => Failure::transient(message),
         }
     }

@@ -8,7 +8,6 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::GC_DELETES;
 use super::client::{Answer, error_type};
 use super::mapping::{self, Difference, spoken};
 use super::names::{check_names, first_generation, is_generation, write_alias};
@@ -70,9 +69,9 @@ impl There {
         serde_json::from_value(self.described["mappings"]["_meta"]["docmill"]["settings"].clone()).unwrap_or_default()
     }
 
-    /// The durability of its translog where what it confirms can be lost.
-    pub(super) fn loses_writes(&self) -> bool {
-        self.setting("translog.durability").is_some_and(|found| found.eq_ignore_ascii_case("async"))
+    /// The refusal of an index that can lose what it confirms.
+    pub(super) fn loses_writes(&self) -> Option<Failure> {
+        settings::loses_writes(&self.name, self.setting("translog.durability"))
     }
 
     /// How what is wanted differs from what was declared before.
@@ -130,7 +129,9 @@ impl OpenSearch {
         let what = format!("make index {name}");
         let mut settings: Map<String, Value> =
             wanted.settings.iter().map(|(name, value)| (format!("index.{name}"), value.clone())).collect();
-        settings.insert("index.gc_deletes".to_owned(), json!(GC_DELETES));
+        settings.insert("index.gc_deletes".to_owned(), json!(self.gc_deletes()));
+        // Said, so that no template of the cluster says otherwise.
+        settings.insert("index.translog.durability".to_owned(), json!("request"));
         let aliases = json!({ alias: {}, write_alias(name): { "is_hidden": true } });
         let body = json!({ "settings": settings, "mappings": self.spoken(wanted), "aliases": aliases });
         let answer = self.client.call(Method::PUT, name, Some(&body), &what).await?;
@@ -151,11 +152,8 @@ impl OpenSearch {
 
     async fn bring_up_to_date(&self, index: &IndexDeclaration, there: &There, wanted: &Wanted) -> Result<(), Failure> {
         let name = &there.name;
-        if there.loses_writes() {
-            return Err(Failure::fatal(format!(
-                "index {name}: index.translog.durability is async, so what it confirms can be lost"
-            ))
-            .with_advice(format!("PUT {name}/_settings {{\"index.translog.durability\":\"request\"}}")));
+        if let Some(refused) = there.loses_writes() {
+            return Err(refused);
         }
         let difference = there.compare(wanted);
         if let Difference::Changed(what) = &difference {
@@ -191,8 +189,9 @@ impl OpenSearch {
             .into_iter()
             .map(|name| (format!("index.{name}"), wanted.settings.get(name).unwrap_or(&null).clone()))
             .collect();
-        if there.setting("gc_deletes") != Some(GC_DELETES) {
-            changed.insert("index.gc_deletes".to_owned(), json!(GC_DELETES));
+        let gc_deletes = self.gc_deletes();
+        if there.setting("gc_deletes") != Some(&*gc_deletes) {
+            changed.insert("index.gc_deletes".to_owned(), json!(gc_deletes));
         }
         if changed.is_empty() {
             return Ok(());
@@ -220,8 +219,8 @@ impl OpenSearch {
     async fn generation(&self, there: &There, created: bool) -> Result<Generation, Failure> {
         let name = there.name.clone();
         let what = format!("count the documents of index {name}");
-        let Some(uuid) = there.setting("uuid").map(str::to_owned) else {
-            return Err(Failure::transient(format!("{what}: the search engine did not say its uuid")));
+        let Some(uuid) = self.mark(&name).await? else {
+            return Err(Failure::transient(format!("{what} on {}: it is gone again", self.client.shown)));
         };
         // What was just written is not counted before a refresh.
         self.client.must(Method::POST, &format!("{name}/_refresh"), None, &what).await?;
@@ -273,11 +272,16 @@ fn sorted(value: &Value) -> Value {
 impl IndexAdmin for OpenSearch {
     async fn ensure(&self, indexes: &[IndexDeclaration]) -> Result<Vec<Generation>, Failure> {
         check_names(indexes)?;
+        self.check_own_durability().await?;
         let mut generations = Vec::with_capacity(indexes.len());
         for index in indexes {
             generations.push(self.ensure_one(index).await?);
         }
         Ok(generations)
+    }
+
+    async fn uuid(&self, generation: &str) -> Result<Option<String>, Failure> {
+        self.mark(generation).await
     }
 
     async fn ids(&self, generation: &str, cursor: Option<String>, limit: usize) -> Result<IdPage, Failure> {

@@ -9,9 +9,11 @@ mod answer;
 mod bulk;
 mod check;
 mod client;
+mod condition;
 mod flight;
 mod generations;
 mod mapping;
+mod mark;
 mod names;
 mod options;
 mod own_index;
@@ -30,7 +32,3 @@ enum Engine {
     OpenSearch,
     Elasticsearch,
 }
-
-/// For how long an index remembers the version of a deletion: twice the longest time for which an older write may still
-/// arrive.
-const GC_DELETES: &str = "240s";

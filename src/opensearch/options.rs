@@ -66,6 +66,20 @@ pub struct OpenSearchOptions {
     pub connect_timeout: Duration,
     /// How long one request may take.
     pub request_timeout: Duration,
+    /// How long the search engine may wait for a shard before it refuses a write.
+    pub shard_timeout: Duration,
+    /// For how long after an unknown outcome a write may still arrive, as the flow takes it ([`FlowLimits::late_window`]):
+    /// indexes remember the versions of deletions for twice as long.
+    ///
+    /// [`FlowLimits::late_window`]: crate::pipeline::FlowLimits
+    pub late_window: Duration,
+}
+
+impl OpenSearchOptions {
+    /// How long after it was sent a write may still be applied: connecting, the request, and the shard that it waits for.
+    pub fn late_for(&self) -> Duration {
+        self.connect_timeout + self.request_timeout + self.shard_timeout
+    }
 }
 
 impl Default for OpenSearchOptions {
@@ -85,6 +99,8 @@ impl Default for OpenSearchOptions {
             response_bytes_max: 64 << 20,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
+            shard_timeout: Duration::from_secs(30),
+            late_window: Duration::from_secs(120),
         }
     }
 }
@@ -96,6 +112,14 @@ impl fmt::Debug for OpenSearchOptions {
             .field("auth", &self.auth)
             .field("index_prefix", &self.index_prefix)
             .finish_non_exhaustive()
+    }
+}
+
+/// A time as search engines read it.
+pub(super) fn spoken_time(time: Duration) -> String {
+    match time.subsec_nanos() {
+        0 => format!("{}s", time.as_secs()),
+        _ => format!("{}ms", time.as_millis()),
     }
 }
 

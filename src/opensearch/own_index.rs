@@ -10,11 +10,13 @@ use crate::edges::Failure;
 /// Makes an index of our own with that mapping, if it is not there. Its alias for writing keeps the engine from making it
 /// by guess after it was deleted.
 pub(super) async fn ensure(client: &Client, index: &str, mapping: Value) -> Result<(), Failure> {
+    let gc_deletes = &client.gc_deletes;
     let what = format!("make index {index}");
     let alias = write_alias(index);
     let body = json!({
         "settings": { "index": {
-            "number_of_shards": 1, "auto_expand_replicas": "0-1", "hidden": true, "gc_deletes": super::GC_DELETES,
+            "number_of_shards": 1, "auto_expand_replicas": "0-1", "hidden": true, "gc_deletes": gc_deletes,
+            "translog": { "durability": "request" },
         } },
         "mappings": mapping,
         "aliases": { alias.as_str(): { "is_hidden": true } },

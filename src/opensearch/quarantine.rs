@@ -165,7 +165,8 @@ impl Quarantine {
     async fn send_some(&self, client: &Client, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
         let what = "write to the quarantine";
         let body = bulk::encode(writes);
-        let answer = client.bulk("_bulk?timeout=30s", body).await.map_err(|error| client.no_answer(what, error))?;
+        let path = format!("_bulk?timeout={}", client.shard_timeout);
+        let answer = client.bulk(&path, body).await.map_err(|error| client.no_answer(what, error))?;
         if !answer.succeeded() {
             return Err(client.refused(what, &answer));
         }

@@ -83,6 +83,14 @@ fn is_plain(value: &Value) -> bool {
     !value.is_object() && !value.is_array()
 }
 
+/// Refuses an index whose translog is synced now and then: what it confirms can be lost.
+pub(super) fn loses_writes(index: &str, durability: Option<&str>) -> Option<Failure> {
+    durability.filter(|found| found.eq_ignore_ascii_case("async")).map(|_| {
+        Failure::fatal(format!("index {index}: index.translog.durability is async, so what it confirms can be lost"))
+            .with_advice(format!("PUT {index}/_settings {{\"index.translog.durability\":\"request\"}}"))
+    })
+}
+
 /// Compares two declarations. `Added`: what differs can be changed on the index that is there.
 pub(super) fn compare(now: &Settings, before: &Settings) -> Difference {
     let changed = differing(now, before);

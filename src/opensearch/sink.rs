@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -32,8 +33,8 @@ pub struct OpenSearch {
 }
 
 /// A bulk answer needs no more than this: a status for each item, and what is wrong with those that failed.
-const BULK_PATH: &str = "_bulk?timeout=30s&filter_path=items.*.status,items.*.error.type,items.*.error.reason,\
-                         items.*.error.caused_by,error.type,error.reason";
+const BULK_PARTS: &str = "filter_path=items.*.status,items.*.error.type,items.*.error.reason,\
+                          items.*.error.caused_by,error.type,error.reason,error.index";
 
 impl OpenSearch {
     /// Connects, and finds out what answers.
@@ -85,6 +86,11 @@ impl OpenSearch {
         Ok(Arc::new_cyclic(|this| Self { client, options, engine, version, flight, quarantine, this: this.clone() }))
     }
 
+    /// For how long indexes remember the versions of deletions.
+    pub(super) fn gc_deletes(&self) -> String {
+        self.client.gc_deletes.clone()
+    }
+
     fn shared(&self) -> Arc<Self> {
         self.this.upgrade().expect("whoever calls holds the sink")
     }
@@ -94,7 +100,8 @@ impl OpenSearch {
         let slot = self.flight.enter().await;
         let body = bulk::encode(writes);
         let all = |outcome: WriteOutcome| Ok(vec![outcome; writes.len()]);
-        let answer = match self.client.bulk(BULK_PATH, body).await {
+        let path = format!("_bulk?timeout={}&{BULK_PARTS}", self.client.shard_timeout);
+        let answer = match self.client.bulk(&path, body).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.flight.leave(slot, Went::TooMuch);
@@ -189,6 +196,10 @@ impl Sink for OpenSearch {
 
     async fn quarantine(&self, records: &[QuarantineRecord]) -> Result<(), Failure> {
         self.quarantine.put(&self.client, records).await
+    }
+
+    fn late_for(&self) -> Duration {
+        self.options.late_for()
     }
 
     fn indexes(&self) -> Arc<dyn IndexAdmin> {

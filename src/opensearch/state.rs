@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::{NoAnswer, error_type};
 use super::names::write_alias;
 use super::own_index;
+use super::settings::loses_writes;
 use super::sink::OpenSearch;
 use crate::edges::{Failure, Revision, State};
 use crate::model::StateDocument;
@@ -14,6 +15,22 @@ use crate::model::StateDocument;
 impl OpenSearch {
     pub(super) fn state_index(&self) -> String {
         format!("{}docmill-state", self.options.index_prefix)
+    }
+
+    /// Refuses a state index that can lose what it confirms.
+    pub(super) async fn check_own_durability(&self) -> Result<(), Failure> {
+        let index = self.state_index();
+        let what = format!("look how durable index {index} is");
+        let path = format!("{index}/_settings/index.translog.durability");
+        let answer = self.client.call(Method::GET, &path, None, &what).await?;
+        if answer.not_found() {
+            return Ok(());
+        }
+        if !answer.succeeded() {
+            return Err(self.client.refused(&what, &answer));
+        }
+        let durability = answer.body[&index]["settings"]["index"]["translog"]["durability"].as_str();
+        loses_writes(&index, durability).map_or(Ok(()), Err)
     }
 
     /// The revision under which exactly this document is there, if it is: then an earlier try of ours was applied, for
@@ -66,7 +83,8 @@ impl State for OpenSearch {
             Some(None) => return Err(Failure::fatal(format!("{what}: a revision that this sink did not give"))),
         };
         let index = write_alias(&self.state_index());
-        let path = format!("{index}/_doc/{}?{condition}&require_alias=true&timeout=30s", segment(pipeline));
+        let timeout = &self.client.shard_timeout;
+        let path = format!("{index}/_doc/{}?{condition}&require_alias=true&timeout={timeout}", segment(pipeline));
         let state = serde_json::to_value(document)
             .map_err(|error| Failure::fatal(format!("{what}: it is no JSON")).with_source(error))?;
         let answer = match self.client.request(Method::PUT, &path, Some(&json!({ "state": state }))).await {

@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
+use super::client::{Answer, error_type};
 use super::sink::OpenSearch;
 use super::state::segment;
 use crate::edges::{Failure, HeldId, IdPage};
@@ -28,19 +29,25 @@ impl OpenSearch {
             }
             None => {
                 let index = segment(generation);
-                self.client.must(Method::POST, &format!("{index}/_refresh"), None, &what).await?;
+                let refreshed = self.client.call(Method::POST, &format!("{index}/_refresh"), None, &what).await?;
+                if !refreshed.succeeded() {
+                    return Err(self.cannot_walk(&what, &refreshed));
+                }
+                // A shard that did not refresh would hide ids that are there.
+                if refreshed.body["_shards"]["failed"] != 0 {
+                    return Err(Failure::transient(format!(
+                        "{what} on {}: not every shard refreshed",
+                        self.client.shown
+                    )));
+                }
                 let body =
                     json!({ "size": limit.clamp(1, PAGE_MAX), "_source": false, "version": true, "sort": ["_doc"] });
                 let path = format!("{index}/_search?scroll={KEEP_ALIVE}&{PARTS}");
                 self.client.call(Method::POST, &path, Some(&body), &what).await?
             }
         };
-        if answer.not_found() {
-            // The walk was closed for age, or the index is gone: whoever walks begins again.
-            return Err(Failure::transient(format!("{what} on {}: the walk was closed", self.client.shown)));
-        }
         if !answer.succeeded() {
-            return Err(self.client.refused(&what, &answer));
+            return Err(self.cannot_walk(&what, &answer));
         }
         let incomplete = |why: &str| Err(Failure::transient(format!("{what} on {}: {why}", self.client.shown)));
         let body = &answer.body;
@@ -62,5 +69,16 @@ impl OpenSearch {
             return Ok(IdPage::default());
         }
         Ok(IdPage { ids, cursor: Some(cursor.to_owned()) })
+    }
+
+    fn cannot_walk(&self, what: &str, answer: &Answer) -> Failure {
+        match answer.status.as_u16() {
+            404 if error_type(&answer.body) == "index_not_found_exception" => {
+                Failure::restart(format!("{what} on {}: it was deleted", self.client.shown))
+            }
+            // The walk was closed for age: whoever walks begins again.
+            404 => Failure::transient(format!("{what} on {}: the walk was closed", self.client.shown)),
+            _ => self.client.refused(what, answer),
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::back::Back;
 use super::backoff::Backoff;
 use super::front::dispatch::{Dispatcher, Lanes, Published, Stamp};
 use super::front::resolve::{Resolved, Resolver};
-use super::front::{ack, batch, capture, dispatch, passes, queue, slot_watch};
+use super::front::{ack, batch, capture, dispatch, index_watch, passes, queue, slot_watch};
 use super::in_process::InProcessQueue;
 use super::ledger::Ledger;
 use super::policy::{BatchPolicy, FailurePolicies, FlowLimits};
@@ -71,6 +71,14 @@ impl Flow {
     pub async fn run(self) -> Result<Summary, Failure> {
         let tally = Arc::new(Tally::new(Arc::clone(&self.observer)));
         let observer: Arc<dyn Observer> = Arc::clone(&tally) as _;
+        let (late_for, window) = (self.sink.late_for(), self.limits.late_window);
+        if late_for >= window {
+            tracing::warn!(
+                pipeline = %self.name,
+                "late_window is {window:?}, and the sink may apply a request {late_for:?} after it was sent: a deletion could be \
+                 undone; make it longer, or the sink's timeouts shorter"
+            );
+        }
         let mut backoff = Backoff::new(&self.limits);
         loop {
             let begun = Instant::now();
@@ -245,6 +253,7 @@ impl Flow {
             limits: limits.clone(),
             stop: stages.halt.clone(),
         });
+        let watched = Arc::clone(&ledger);
         let passes = passes::Passes {
             resolver: Arc::clone(&resolver),
             source: Arc::clone(&self.source),
@@ -273,6 +282,13 @@ impl Flow {
         stages.spawn(resolve_and_dispatch(batch_out, resolver, dispatcher, ack_in, limits.resolves_max));
         stages.spawn(ack::run(ack_out, ledger, confirm, Arc::clone(&observer), limits.clone()));
         stages.spawn(passes.run());
+        stages.spawn(index_watch::run(
+            self.sink.indexes(),
+            self.documents.declaration().indexes.iter().map(|index| index.name.clone()).collect(),
+            Arc::clone(&watched),
+            limits.index_look_every,
+            self.shutdown.clone(),
+        ));
         stages.spawn(slot_watch::run(
             Arc::clone(&self.source),
             Arc::clone(&observer),

@@ -3,6 +3,7 @@
 mod connect;
 mod faults;
 mod indexes;
+mod marks;
 mod quarantine;
 mod state;
 mod writes;
@@ -10,7 +11,7 @@ mod writes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use docmill::edges::{Generation, Sink, Write, WriteOutcome};
+use docmill::edges::{FailureClass, Generation, Sink, Write, WriteOutcome};
 use docmill::model::{
     BuilderVersion, DocumentId, History, IndexDeclaration, Position, QuarantineRecord, Rejection, SourceIdentity,
     StateDocument, Version,
@@ -54,7 +55,15 @@ fn users() -> IndexDeclaration {
 }
 
 async fn ensure(sink: &Arc<OpenSearch>, index: IndexDeclaration) -> Generation {
-    sink.indexes().ensure(&[index]).await.expect("an index").remove(0)
+    for _ in 0..100 {
+        match sink.indexes().ensure(std::slice::from_ref(&index)).await {
+            // The shard of an index that somebody else made just now may not have started.
+            Err(failure) if failure.class == FailureClass::Transient => {}
+            made => return made.expect("an index").remove(0),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the shards of {} do not answer", index.name);
 }
 
 fn version(position: u64) -> Version {

@@ -84,6 +84,9 @@ impl Sink for Memory {
     }
 }
 
+/// There is one memory.
+const UUID: &str = "memory";
+
 #[async_trait]
 impl IndexAdmin for Memory {
     async fn ensure(&self, indexes: &[IndexDeclaration]) -> Result<Vec<Generation>, Failure> {
@@ -92,9 +95,13 @@ impl IndexAdmin for Memory {
             let created = !held.indexes.contains_key(&declared.name);
             let index = held.indexes.entry(declared.name.clone()).or_default();
             let empty = index.values().all(|(_, document)| document.is_none());
-            Generation { name: declared.name.clone(), uuid: "memory".to_owned(), created, empty }
+            Generation { name: declared.name.clone(), uuid: UUID.to_owned(), created, empty }
         });
         Ok(made.collect())
+    }
+
+    async fn uuid(&self, _generation: &str) -> Result<Option<String>, Failure> {
+        Ok(Some(UUID.to_owned()))
     }
 
     async fn ids(&self, generation: &str, cursor: Option<String>, limit: usize) -> Result<IdPage, Failure> {

@@ -46,6 +46,7 @@ fn search(engine: SearchEngine, mut table: Table<'_, '_>) -> Option<SearchSettin
     let ca_file = table.get("ca_file").and_then(|entry| entry.path());
     let connect_timeout = table.get("connect_timeout").and_then(|entry| entry.duration(TIMEOUT_MIN));
     let request_timeout = table.get("request_timeout").and_then(|entry| entry.duration(TIMEOUT_MIN));
+    let shard_timeout = table.get("shard_timeout").and_then(|entry| entry.duration(TIMEOUT_MIN));
     let bulk = table.get("bulk").and_then(Entry::table);
     let (mut bulk_bytes, mut bulk_documents, mut bulk_requests) = (None, None, None);
     if let Some(mut bulk) = bulk {
@@ -62,6 +63,7 @@ fn search(engine: SearchEngine, mut table: Table<'_, '_>) -> Option<SearchSettin
         ca_file,
         connect_timeout,
         request_timeout,
+        shard_timeout,
         bulk_bytes: bulk_bytes.map(|bytes| bytes as usize),
         bulk_documents: bulk_documents.map(|count| count as usize),
         bulk_requests: bulk_requests.map(|count| count as usize),

@@ -177,9 +177,13 @@ async fn an_index_deleted_under_writes_is_not_made_again_by_them() {
     server.must(Method::DELETE, &users.name, None).await;
     for document in [None, Some(json!({"age": 1}))] {
         let refused = sink.write(&[write(&users, "1", 7, document)]).await.expect_err("no index");
-        assert_eq!(refused.class, FailureClass::Fatal);
+        assert_eq!(refused.class, FailureClass::Restart);
         assert!(refused.to_string().contains("was deleted"), "{refused}");
     }
+    let indexes = sink.indexes();
+    assert_eq!(indexes.uuid(&users.name).await.expect("an answer"), None);
+    let walked = indexes.ids(&users.name, None, 10).await.expect_err("no index");
+    assert_eq!(walked.class, FailureClass::Restart);
     assert_eq!(server.documents("users").await, None);
     let made = server.must(Method::GET, &format!("_cat/indices/{}*?format=json", server.prefix), None).await;
     assert_eq!(made, json!([]));
@@ -196,15 +200,22 @@ async fn the_condition_of_an_index_stops_and_a_block_waits() {
     let one = || [write(&users, "1", 7, Some(json!({"age": 1})))];
     let settings = format!("{}/_settings", users.name);
     server.must(Method::PUT, &settings, Some(&json!({"index.blocks.write": true}))).await;
-    assert!(matches!(outcomes(&sink, &one()).await[..], [WriteOutcome::Overloaded(_)]));
+    let blocked = outcomes(&sink, &one()).await;
+    assert!(matches!(&blocked[..], [WriteOutcome::Overloaded(why)] if why.contains("index.blocks")), "{blocked:?}");
     let missing = json!({"index.blocks.write": null, "index.default_pipeline": "nowhere"});
     server.must(Method::PUT, &settings, Some(&missing)).await;
     let refused = sink.write(&one()).await.expect_err("a missing ingest pipeline");
     assert_eq!(refused.class, FailureClass::Fatal);
     server.must(Method::PUT, &settings, Some(&json!({"index.default_pipeline": null}))).await;
     server.must(Method::POST, &format!("{}/_close", users.name), None).await;
-    let refused = sink.write(&one()).await.expect_err("a closed index");
-    assert!(refused.to_string().contains("_open"), "{refused}");
+    let closed = outcomes(&sink, &one()).await;
+    assert!(matches!(&closed[..], [WriteOutcome::Overloaded(why)] if why.contains("_open")), "{closed:?}");
+    let indexes = sink.indexes();
+    for failure in [indexes.uuid(&users.name).await.err(), indexes.ids(&users.name, None, 10).await.err()] {
+        let failure = failure.expect("a closed index says nothing");
+        assert_eq!(failure.class, FailureClass::Transient, "{failure}");
+        assert!(failure.advice().is_some_and(|advice| advice.contains("_open")), "{failure}");
+    }
     server.must(Method::POST, &format!("{}/_open", users.name), None).await;
     let written = async || outcomes(&sink, &one()).await == [WriteOutcome::Written];
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::bulk;
+use super::holding_proxy::Gate;
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -73,6 +74,8 @@ pub enum Fault {
     HalfAnswer,
     /// Done, and the answer is 200 with something that is no JSON.
     Garbage,
+    /// Held until its gate opens, and done then, though the client has long given up or is dead.
+    Hold(Gate),
     /// These items of a bulk (all whose id is listed; empty: all) are not done and answered with this status and error type.
     Items { ids: Vec<String>, status: u16, kind: &'static str },
 }
@@ -84,6 +87,8 @@ pub struct Seen {
     pub arrived: Instant,
     /// When it was done, or refused by a fault; `None` while it is open.
     pub done: Option<Instant>,
+    /// When its client had the answer, or had gone; `None` while the client waits.
+    pub left: Option<Instant>,
     /// What was answered, if anything.
     pub status: Option<u16>,
 }

@@ -148,15 +148,25 @@ async fn handle(
     let call = Call { method: head.method, path, query, headers: head.headers, body };
     let number = {
         let mut log = locked(&shared.log);
-        log.push(Seen { call: call.clone(), arrived: Instant::now(), done: None, status: None });
+        log.push(Seen { call: call.clone(), arrived: Instant::now(), done: None, left: None, status: None });
         log.len() - 1
     };
+    // Dropped when the client has its answer, and when it goes away.
+    let _leaving = Leaving { shared: Arc::clone(&shared), number };
     let fault = shared.fault_for(&call);
 
     // In a task of its own: what was begun is finished though the client has given up, as a real server does.
     let (answer, answered) = tokio::sync::oneshot::channel();
     let worker = Arc::clone(&shared);
     locked(&shared.work).spawn(async move {
+        let mut answer = Some(answer);
+        if let Some(Fault::Hold(gate)) = &fault {
+            gate.catch();
+            if gate.cuts {
+                answer.take().map(|answer| answer.send(Outcome::Cut));
+            }
+            gate.opened().await;
+        }
         let outcome = worker.outcome(&call, fault.as_ref()).await;
         if let Outcome::Answer(given) | Outcome::Half(given) = &outcome {
             locked(&worker.log)[number].status = Some(given.status);
@@ -165,8 +175,11 @@ async fn handle(
         if let Some(Fault::AnswerLate(time)) = fault {
             tokio::time::sleep(time).await;
         }
+        if let (Some(Fault::Hold(gate)), Outcome::Answer(given)) = (&fault, &outcome) {
+            gate.deliver(serde_json::from_slice(&given.body).unwrap_or_default());
+        }
         // Nobody waits when the client has gone.
-        let _ = answer.send(outcome);
+        answer.map(|answer| answer.send(outcome));
     });
     match answered.await {
         Ok(Outcome::Answer(answer)) => respond(answer),
@@ -175,6 +188,18 @@ async fn handle(
             switch.cut();
             respond(Answer::error(500, "never_seen"))
         }
+    }
+}
+
+/// Says in the log when a request's client does not wait for it any more.
+struct Leaving {
+    shared: Arc<Shared>,
+    number: usize,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        locked(&self.shared.log)[self.number].left = Some(Instant::now());
     }
 }
 

@@ -11,11 +11,13 @@ pub mod difference;
 pub mod fake_index;
 pub mod fault;
 pub mod forward;
+pub mod holding_proxy;
 pub mod http;
 pub mod opensearch;
 pub mod postgres;
 pub mod running;
 pub mod shop;
+pub mod snapshots;
 pub mod writers;
 pub mod writes;
 

@@ -14,6 +14,7 @@
 //! | `DOCMILL_CHAOS_SEED` | what everything is drawn from; printed, so that a failure repeats as well as it can | any |
 //! | `DOCMILL_CHAOS_SECONDS` | how long work and faults last | 40 |
 //! | `DOCMILL_CHAOS_HOLD` | seconds that the servers stay up after a failure, to be looked at | 0 |
+//! | `DOCMILL_CHAOS_LOG` | where docmill's log is kept | kept after a failure only |
 //! | `DOCMILL_BIN` | the binary, such as a release build | the test's |
 //!
 //! `DOCMILL_CHAOS_SECONDS=1800 tests/run chaos:: --nocapture` is the long trial.
@@ -22,6 +23,7 @@ mod lane;
 mod process;
 mod report;
 mod servers;
+mod setting;
 mod statements;
 mod traffic;
 mod trial;
@@ -31,7 +33,5 @@ use self::trial::Trial;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_random_work_and_random_faults_the_index_equals_sql_and_the_slot_is_confirmed_to_the_end() {
-    let trial = Trial::start().await;
-    let counts = trial.rage().await;
-    trial.settle(counts).await;
+    Trial::start().await.run().await;
 }

@@ -17,28 +17,33 @@ pub struct Lane<T> {
     kinds: Vec<T>,
     deck: Vec<T>,
     until: Instant,
-    /// Milliseconds between two faults.
+    /// Milliseconds between two faults; now and then three times that.
     gap: Range<u64>,
 }
 
 impl<T: Copy> Lane<T> {
     /// `number` tells the lanes of one seed apart. A kind that is named twice comes twice as often.
-    pub fn new(seed: u64, number: u64, kinds: &[T], until: Instant, gap: Range<u64>) -> Self {
+    pub fn new(seed: u64, number: u64, kinds: &[T], gap: Range<u64>) -> Self {
         let random = StdRng::seed_from_u64(seed.wrapping_mul(7_919).wrapping_add(number));
-        Self { random, kinds: kinds.to_vec(), deck: Vec::new(), until, gap }
+        Self { random, kinds: kinds.to_vec(), deck: Vec::new(), until: Instant::now(), gap }
     }
 
-    /// Waits for the time of the next fault; `None` when the trial's time is over.
+    /// The same lane for a further round, which ends then.
+    pub fn until(self, until: Instant) -> Self {
+        Self { until, ..self }
+    }
+
+    /// Waits for the time of the next fault; `None` when the round's time is over.
     pub async fn next(&mut self) -> Option<T> {
         // Drawn first, whatever the time, so that the same seed draws the same faults.
-        let pause = self.time(self.gap.clone());
+        let calm = if self.chance(25) { 3 } else { 1 };
+        let pause = self.time(self.gap.clone()) * calm;
         let kind = self.draw();
         tokio::time::sleep(pause.min(self.until.saturating_duration_since(Instant::now()))).await;
         (Instant::now() < self.until).then_some(kind)
     }
 
-    /// The next of the deck, without waiting.
-    pub fn draw(&mut self) -> T {
+    fn draw(&mut self) -> T {
         if self.deck.is_empty() {
             self.deck.clone_from(&self.kinds);
             self.deck.shuffle(&mut self.random);

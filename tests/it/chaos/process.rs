@@ -91,7 +91,7 @@ impl Process {
     }
 
     /// Faults until the lane is at its end; then it runs.
-    pub async fn fail(self: Arc<Self>, mut lane: Lane<ProcessFault>) {
+    pub async fn fail(self: Arc<Self>, mut lane: Lane<ProcessFault>) -> Lane<ProcessFault> {
         while let Some(fault) = lane.next().await {
             // Some are started again at once, some later.
             let down = if lane.chance(50) { Duration::ZERO } else { lane.time(200..3_000) };
@@ -123,6 +123,7 @@ impl Process {
                 }
             }
         }
+        lane
     }
 
     /// Ends the last life in order; how it ended; `None` if it had to be killed.
@@ -152,9 +153,11 @@ impl Process {
         std::fs::read_to_string(self.shop.path().join("log")).unwrap_or_default()
     }
 
-    /// Leaves its log when the test ends; where.
+    /// Copies its log to where it stays when the test ends; where that is.
     pub fn keep_log(&self) -> String {
-        let kept = std::env::temp_dir().join(format!("docmill-chaos-{}.log", std::process::id()));
+        let named = std::env::var_os("DOCMILL_CHAOS_LOG").map(std::path::PathBuf::from);
+        let kept =
+            named.unwrap_or_else(|| std::env::temp_dir().join(format!("docmill-chaos-{}.log", std::process::id())));
         let copied = std::fs::copy(self.shop.path().join("log"), &kept);
         copied.map_or_else(|error| error.to_string(), |_| kept.display().to_string())
     }

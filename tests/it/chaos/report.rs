@@ -1,11 +1,8 @@
 //! What a trial says when it is over, and when something is wrong.
 
-use std::fmt::Write;
-use std::time::Duration;
-
 use super::trial::Trial;
 use crate::support::shop::ShopDocuments;
-use crate::support::writers::Counts;
+use std::fmt::Write;
 
 /// Lines of docmill's log in a failure.
 const LOG_LINES: usize = 60;
@@ -13,10 +10,11 @@ const LOG_LINES: usize = 60;
 const SHOWN_MAX: usize = 5;
 
 /// Every figure of a trial that went well.
-pub fn figures(trial: &Trial, counts: &Counts, equal_after: Duration, confirmed_after: Duration) -> String {
+pub fn figures(trial: &Trial) -> String {
+    let Trial { counts, rounds, slowest: (equal, confirmed), .. } = trial;
     let (lives, by_itself) = trial.process.lives();
     let mut text = format!(
-        "chaos: seed {}, {} s: {counts}\nchaos: by kind: {:?}\nchaos: faults: ",
+        "chaos: seed {}, {} s in {rounds} rounds: {counts}\nchaos: by kind: {:?}\nchaos: faults: ",
         trial.setting.seed, trial.setting.seconds, counts.rows
     );
     let faults = trial.journal.faults();
@@ -25,8 +23,8 @@ pub fn figures(trial: &Trial, counts: &Counts, equal_after: Duration, confirmed_
         write!(text, "{}", faults.iter().map(|(kind, times)| format!("{times} {kind}")).collect::<Vec<_>>().join(", "));
     let _ = write!(
         text,
-        "\nchaos: differences 0; equal {equal_after:.1?} and confirmed {confirmed_after:.1?} after the last write; peak memory {} MiB \
-         over {lives} lives, of which {by_itself} ended by themselves",
+        "\nchaos: differences 0 after every round; equal {equal:.1?} and confirmed {confirmed:.1?} after the last write at most; \
+         peak memory {} MiB over {lives} lives, of which {by_itself} ended by themselves",
         trial.process.peak_mib()
     );
     text

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use docmill::embedded::{EmbeddedPostgres, StopMode};
 
+use tokio::sync::Mutex;
+
 use super::lane::{Journal, Lane};
 use crate::support::opensearch::Node;
 use crate::support::postgres::{blocking, try_connect};
@@ -43,7 +45,11 @@ const BACKENDS: &str = "select pid from pg_stat_activity
     where backend_type in ('client backend', 'walsender') and pid <> pg_backend_pid() order by pid";
 
 /// Faults of PostgreSQL until the lane is at its end; then it runs.
-pub async fn fail_postgres(mut lane: Lane<PostgresFault>, server: Arc<EmbeddedPostgres>, journal: Arc<Journal>) {
+pub async fn fail_postgres(
+    mut lane: Lane<PostgresFault>,
+    server: Arc<EmbeddedPostgres>,
+    journal: Arc<Journal>,
+) -> Lane<PostgresFault> {
     while let Some(fault) = lane.next().await {
         let down = if lane.chance(70) { Duration::ZERO } else { lane.time(200..4_000) };
         let (one, frozen) = (lane.number(0..1_000), lane.time(200..3_000));
@@ -86,6 +92,7 @@ pub async fn fail_postgres(mut lane: Lane<PostgresFault>, server: Arc<EmbeddedPo
             }
         }
     }
+    lane
 }
 
 /// How long the stop took.
@@ -129,7 +136,12 @@ impl SearchFault {
 }
 
 /// Faults of OpenSearch until the lane is at its end; then it runs. A freeze is shorter than the late window.
-pub async fn fail_search(mut lane: Lane<SearchFault>, mut node: Node, journal: Arc<Journal>) -> Node {
+pub async fn fail_search(
+    mut lane: Lane<SearchFault>,
+    node: Arc<Mutex<Node>>,
+    journal: Arc<Journal>,
+) -> Lane<SearchFault> {
+    let mut node = node.lock().await;
     while let Some(fault) = lane.next().await {
         let down = if lane.chance(50) { Duration::ZERO } else { lane.time(200..6_000) };
         let frozen = lane.time(500..6_000);
@@ -156,5 +168,5 @@ pub async fn fail_search(mut lane: Lane<SearchFault>, mut node: Node, journal: A
             }
         }
     }
-    node
+    lane
 }

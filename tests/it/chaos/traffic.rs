@@ -53,7 +53,7 @@ pub async fn fail_traffic(
     users: u32,
     held_max: Duration,
     journal: Arc<Journal>,
-) {
+) -> Lane<TrafficFault> {
     let held_max = held_max.as_millis() as u64;
     while let Some(kind) = lane.next().await {
         let (phase, percent) = (lane.time(500..6_000), lane.number(10..100));
@@ -90,6 +90,7 @@ pub async fn fail_traffic(
         let met = met.load(Ordering::Relaxed);
         journal.fault(name, &format!("for {phase:?}: {percent} % of {paths}, {met} met, late by {late:?} where so"));
     }
+    lane
 }
 
 /// A part of the requests, told by dice of their own.

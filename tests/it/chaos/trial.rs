@@ -1,59 +1,26 @@
-//! One trial: its servers, what goes on beside each other, and what must hold when it is over.
+//! One trial: its servers, its rounds of work and faults, and what must hold after each.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docmill::embedded::EmbeddedPostgres;
-use tokio::sync::Mutex;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Journal, Lane};
 use super::process::{Process, ProcessFault};
 use super::report;
 use super::servers::{PostgresFault, SearchFault, fail_postgres, fail_search};
+use super::setting::{HELD_MAX, MEMORY_MIB_MAX, SETTLE_MAX, Setting};
 use super::traffic::{TrafficFault, fail_traffic};
-use super::work::{Large, Sizes, Truncating};
+use super::work::{Large, Truncating};
 use crate::support::command::Shop;
 use crate::support::http::FaultyServer;
 use crate::support::opensearch::{Node, OpenSearch};
 use crate::support::postgres::{Database, connect, private};
 use crate::support::shop::{self, ShopDocuments, await_documents};
-use crate::support::writers::{Counts, Load, Writers};
-
-const SECONDS: u64 = 40;
-/// Longer than this no request is held by the proxy or by a frozen OpenSearch.
-const HELD_MAX: Duration = Duration::from_secs(7);
-/// docmill's memory over all its lives.
-const MEMORY_MIB_MAX: u64 = 256;
-/// For docmill to catch up when writes and faults are over, and for the slot to follow; a longer trial leaves more behind.
-const SETTLE_MAX: Duration = Duration::from_secs(180);
-
-/// What a trial is drawn from.
-#[derive(Debug, Clone, Copy)]
-pub struct Setting {
-    pub seed: u64,
-    pub seconds: u64,
-    pub hold: Duration,
-    pub sizes: Sizes,
-}
-
-impl Setting {
-    fn from_environment() -> Self {
-        let number = |name: &str| {
-            std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number")))
-        };
-        let seconds = number("DOCMILL_CHAOS_SECONDS").unwrap_or(SECONDS);
-        // A short trial has not the time to write a hundred thousand documents again and again.
-        let documents_max = if seconds < 100 { 5_000 } else { 100_000 };
-        Self {
-            seed: number("DOCMILL_CHAOS_SEED").unwrap_or_else(|| u64::from(rand::random::<u32>())),
-            seconds,
-            hold: Duration::from_secs(number("DOCMILL_CHAOS_HOLD").unwrap_or(0)),
-            sizes: Sizes { rows_max: 100_000, documents_max, users: 2_000, products: 400 },
-        }
-    }
-}
+use crate::support::writers::{Counts, Plan, Writers, ordinary};
+use crate::support::writes::Dice;
 
 /// Everything that takes part.
 pub struct Trial {
@@ -63,120 +30,192 @@ pub struct Trial {
     pub database: Database,
     /// Read past the proxy.
     pub search: OpenSearch,
+    /// What the writers of all rounds did.
+    pub counts: Counts,
+    /// How long the slowest round took to be equal and to be confirmed after its last write.
+    pub slowest: (Duration, Duration),
+    pub rounds: u32,
     postgres: Arc<EmbeddedPostgres>,
     proxy: Arc<FaultyServer>,
-    node: Mutex<Option<Node>>,
+    node: Arc<tokio::sync::Mutex<Node>>,
+    lanes: Option<Lanes>,
+    /// The first three write small transactions all the time, the others large ones for a part of it.
+    small: Vec<Planner>,
+    large: Vec<Planner>,
 }
 
+struct Lanes {
+    process: Lane<ProcessFault>,
+    postgres: Lane<PostgresFault>,
+    search: Lane<SearchFault>,
+    traffic: Lane<TrafficFault>,
+}
+
+/// What a writer does next, over all rounds.
+type Planner = (Arc<Mutex<dyn FnMut() -> Plan + Send>>, Duration);
+
 impl Trial {
-    /// Starts the servers and makes the shop.
+    /// Starts the servers, makes the shop, and keeps docmill running.
     pub async fn start() -> Self {
         let setting = Setting::from_environment();
-        println!("chaos: DOCMILL_CHAOS_SEED={} DOCMILL_CHAOS_SECONDS={}", setting.seed, setting.seconds);
+        let Setting { seed, sizes, .. } = setting;
+        println!("chaos: DOCMILL_CHAOS_SEED={seed} DOCMILL_CHAOS_SECONDS={}", setting.seconds);
         // A frozen docmill must not hold up a restart for the minute that is the default.
         let settings = [("wal_sender_timeout", "10s"), ("max_wal_size", "256MB")];
         let (postgres, node) = tokio::join!(private(&settings), Node::start(&[]));
         connect(&postgres.url()).await.batch_execute("create database shop").await.expect("a database");
         let database = Database { name: "shop".to_owned(), url: postgres.url_of("shop") };
-        shop::create(&database, setting.sizes.users, setting.sizes.products).await;
+        shop::create(&database, sizes.users, sizes.products).await;
         let proxy = FaultyServer::before(&node.url()).await;
         proxy.forget_bodies();
-        let behind = OpenSearch::at(&proxy.url);
-        let shop = Shop::new(&database, &behind, "");
+        let mut search = OpenSearch::at(&proxy.url);
+        let shop = Shop::new(&database, &search, "");
         shop.reconfigure(|text| {
             let text = text.replace("[sources.main]\n", "[sources.main]\nheartbeat = \"5s\"\n");
             text.replace("type = \"opensearch\"\n", "type = \"opensearch\"\nrequest_timeout = \"10s\"\n")
         });
+        search.url = node.url();
         let journal = Arc::new(Journal::new());
         let process = Process::new(shop, Arc::clone(&journal));
-        let mut search = behind;
-        search.url = node.url();
+        // Ends with the test's runtime.
+        tokio::spawn(Arc::clone(&process).supervise(CancellationToken::new()));
+        let lanes = Lanes {
+            process: Lane::new(seed, 1, &ProcessFault::ALL, 2_000..8_000),
+            postgres: Lane::new(seed, 2, &PostgresFault::ALL, 1_000..6_000),
+            search: Lane::new(seed, 3, &SearchFault::ALL, 2_000..9_000),
+            traffic: Lane::new(seed, 4, &TrafficFault::ALL, 300..3_000),
+        };
+        let small = (0..3).map(|writer| {
+            let mut dice = Dice::new(seed, writer, sizes.users, sizes.products);
+            planner(move || ordinary(&mut dice), Duration::from_millis(25))
+        });
+        let (mut large, mut truncating) = (Large::new(seed, sizes), Truncating::new(seed, sizes));
+        let large = vec![
+            planner(move || large.plan(), Duration::from_millis(1_500)),
+            planner(move || truncating.plan(), Duration::from_millis(3_000)),
+        ];
         Self {
             setting,
             journal,
             process,
             database,
             search,
+            counts: Counts::default(),
+            slowest: Default::default(),
+            rounds: 0,
             postgres: Arc::new(postgres),
             proxy: Arc::new(proxy),
-            node: Mutex::new(Some(node)),
+            node: Arc::new(tokio::sync::Mutex::new(node)),
+            lanes: Some(lanes),
+            small: small.collect(),
+            large,
         }
     }
 
-    /// Work and faults, for the trial's time; what the writers did. Then all is up, and docmill is kept running.
-    pub async fn rage(&self) -> Counts {
-        let Setting { seed, seconds, sizes, .. } = self.setting;
-        let over = CancellationToken::new();
-        let mut supervisor = JoinSet::new();
-        supervisor.spawn(Arc::clone(&self.process).supervise(over.clone()));
-        let writers = self.writers();
-
-        let until = Instant::now() + Duration::from_secs(seconds);
-        let mut lanes = JoinSet::new();
-        lanes.spawn(Arc::clone(&self.process).fail(Lane::new(seed, 1, &ProcessFault::ALL, until, 2_000..9_000)));
-        let lane = Lane::new(seed, 2, &PostgresFault::ALL, until, 1_000..7_000);
-        lanes.spawn(fail_postgres(lane, Arc::clone(&self.postgres), Arc::clone(&self.journal)));
-        let lane = Lane::new(seed, 4, &TrafficFault::ALL, until, 300..3_000);
-        lanes.spawn(fail_traffic(lane, Arc::clone(&self.proxy), sizes.users, HELD_MAX, Arc::clone(&self.journal)));
-        let lane = Lane::new(seed, 3, &SearchFault::ALL, until, 2_000..9_000);
-        let node = self.node.lock().await.take().expect("the node is there until the trial is over");
-        let node = fail_search(lane, node, Arc::clone(&self.journal)).await;
-        *self.node.lock().await = Some(node);
-        while let Some(ended) = lanes.join_next().await {
-            if let Err(error) = ended {
-                self.fail(&format!("a lane of faults ended: {error}")).await;
+    /// Work and faults until the trial's time is up, in rounds.
+    pub async fn run(&mut self) {
+        let mut left = self.setting.seconds;
+        for round in self.setting.rounds() {
+            let seconds = round.seconds.min(left);
+            if seconds == 0 {
+                break;
             }
+            self.rage(Duration::from_secs(seconds), round.large_percent).await;
+            self.settle().await;
+            self.rounds += 1;
+            left -= seconds;
         }
-        let counts = writers.stop().await;
+        self.end().await;
+    }
+
+    /// Work and faults for a time; then all is up. Large transactions and TRUNCATEs make that everything is assembled again,
+    /// which would repair what is lost: so they end before the round does.
+    async fn rage(&mut self, time: Duration, large_percent: u32) {
+        self.journal.note(&format!("round of {time:?}, large transactions for {large_percent} % of it"));
+        let until = Instant::now() + time;
+        let small = self.writers(&self.small);
+        let large = self.writers(&self.large);
+        let lanes = self.lanes.take().expect("one round at a time");
+        let process = tokio::spawn(Arc::clone(&self.process).fail(lanes.process.until(until)));
+        let journal = || Arc::clone(&self.journal);
+        let postgres = tokio::spawn(fail_postgres(lanes.postgres.until(until), Arc::clone(&self.postgres), journal()));
+        let search = tokio::spawn(fail_search(lanes.search.until(until), Arc::clone(&self.node), journal()));
+        let (proxy, users) = (Arc::clone(&self.proxy), self.setting.sizes.users);
+        let traffic = tokio::spawn(fail_traffic(lanes.traffic.until(until), proxy, users, HELD_MAX, journal()));
+
+        tokio::time::sleep(time * large_percent / 100).await;
+        self.counts.add(large.stop().await);
+        self.journal.note("only small transactions from now on");
+        let lanes = Lanes {
+            process: self.joined(process).await,
+            postgres: self.joined(postgres).await,
+            search: self.joined(search).await,
+            traffic: self.joined(traffic).await,
+        };
+        self.lanes = Some(lanes);
+        self.counts.add(small.stop().await);
         self.journal.note("writes and faults are over");
-        // The supervisor goes on until the test ends.
-        supervisor.detach_all();
-        counts
     }
 
-    fn writers(&self) -> Writers {
-        let Setting { seed, sizes, .. } = self.setting;
-        let url = &self.database.url;
-        let load =
-            Load { writers: 3, seed, users: sizes.users, products: sizes.products, pause: Duration::from_millis(25) };
-        let (mut large, mut truncating) = (Large::new(seed, sizes), Truncating::new(seed, sizes));
-        Writers::start_at(url, &load).and(url, move || large.plan(), Duration::from_millis(1_500)).and(
-            url,
-            move || truncating.plan(),
-            Duration::from_millis(3_000),
-        )
+    async fn joined<T>(&self, lane: JoinHandle<T>) -> T {
+        match lane.await {
+            Ok(lane) => lane,
+            Err(error) => self.fail(&format!("a lane of faults ended: {error}")).await,
+        }
     }
 
-    /// Waits until all is as it must be, and says what it was like. Panics when it does not come to that.
-    pub async fn settle(&self, counts: Counts) {
-        let settle_max = SETTLE_MAX + Duration::from_secs(self.setting.seconds / 5);
+    fn writers(&self, planners: &[Planner]) -> Writers {
+        planners.iter().fold(Writers::none(), |writers, (planner, pause)| {
+            let planner = Arc::clone(planner);
+            let plan = move || planner.lock().unwrap_or_else(PoisonError::into_inner)();
+            writers.and(&self.database.url, plan, *pause)
+        })
+    }
+
+    /// Waits until all is as it must be. Panics when it does not come to that.
+    async fn settle(&mut self) {
         let begin = Instant::now();
         let end = connect(&self.database.url).await;
-        let end: String =
-            end.query_one("select pg_current_wal_flush_lsn()::text", &[]).await.expect("a position").get(0);
-        self.equal(settle_max, "after the writes").await;
+        let end = end.query_one("select pg_current_wal_flush_lsn()::text", &[]).await.expect("a position");
+        let end: String = end.get(0);
+        self.equal(SETTLE_MAX, "after the last write").await;
         let equal_after = begin.elapsed();
-        while !self.confirmed(&end).await || self.process.status().await.is_none_or(|status| status["phase"] != "live")
-        {
-            if begin.elapsed() > settle_max {
+        while !self.confirmed(&end).await {
+            if begin.elapsed() > SETTLE_MAX {
                 let status = self.process.status().await;
-                self.fail(&format!("the slot is not confirmed to {end}, or it is not live: {status:?}")).await;
+                self.fail(&format!("the slot is not confirmed to {end}: {status:?}")).await;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         let confirmed_after = begin.elapsed();
+        self.journal.note(&format!("equal after {equal_after:.1?}, confirmed after {confirmed_after:.1?}"));
+        self.slowest = (self.slowest.0.max(equal_after), self.slowest.1.max(confirmed_after));
+    }
+
+    /// Passes end, docmill ends in order, and nothing that comes late undoes anything. Then the figures.
+    async fn end(&self) {
+        let begin = Instant::now();
+        while self.process.status().await.is_none_or(|status| status["phase"] != "live") {
+            if begin.elapsed() > SETTLE_MAX {
+                let status = self.process.status().await;
+                self.fail(&format!("it is not live: {status:?}")).await;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         let status = self.process.finish().await;
         if !status.is_some_and(|status| status.success()) {
             self.fail(&format!("told to stop when all was done, it ended with {status:?}")).await;
         }
-        // Nothing came late and undid something.
-        self.equal(Duration::ZERO, "after the end").await;
+        self.equal(Duration::ZERO, "after docmill's end").await;
         let refused = self.search.documents("docmill-quarantine").await.unwrap_or_default();
         if !refused.is_empty() {
             self.fail(&format!("documents are quarantined: {refused:?}")).await;
         }
+        if std::env::var_os("DOCMILL_CHAOS_LOG").is_some() {
+            self.process.keep_log();
+        }
+        println!("{}", report::figures(self));
         let peak = self.process.peak_mib();
-        println!("{}", report::figures(self, &counts, equal_after, confirmed_after));
         if peak == 0 || peak >= MEMORY_MIB_MAX {
             self.fail(&format!("docmill used {peak} MiB, it may use {MEMORY_MIB_MAX}")).await;
         }
@@ -201,15 +240,17 @@ impl Trial {
     }
 
     /// Says everything, leaves what can be looked at, and panics.
-    pub async fn fail(&self, what: &str) -> ! {
+    async fn fail(&self, what: &str) -> ! {
         let text = report::failure(self, what);
         if !self.setting.hold.is_zero() {
-            println!(
-                "{text}\nheld for {:?}: PostgreSQL {}, OpenSearch {}",
-                self.setting.hold, self.database.url, self.search.url
-            );
+            let Self { database, search, .. } = self;
+            println!("{text}\nheld for {:?}: {}, {}", self.setting.hold, database.url, search.url);
             tokio::time::sleep(self.setting.hold).await;
         }
         panic!("{text}");
     }
+}
+
+fn planner(plan: impl FnMut() -> Plan + Send + 'static, pause: Duration) -> Planner {
+    (Arc::new(Mutex::new(plan)), pause)
 }

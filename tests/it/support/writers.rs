@@ -71,6 +71,11 @@ impl Writers {
         Self { stop, tasks }
     }
 
+    /// Nobody yet: [`and`](Self::and) adds writers.
+    pub fn none() -> Self {
+        Self { stop: CancellationToken::new(), tasks: JoinSet::new() }
+    }
+
     /// One more writer, whose transactions are planned by the test itself.
     pub fn and(mut self, url: &str, plan: impl FnMut() -> Plan + Send + 'static, pause: Duration) -> Self {
         self.tasks.spawn(write_until(self.stop.clone(), url.to_owned(), plan, pause));
@@ -89,7 +94,7 @@ impl Writers {
 }
 
 impl Counts {
-    fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.committed += other.committed;
         self.rolled_back += other.rolled_back;
         self.refused += other.refused;

@@ -1,5 +1,6 @@
 //! The tests of docmill, by subject; against real servers that they start themselves. `tests/run` runs them with all they need.
 
+mod chaos;
 mod cli;
 mod config;
 mod crash;

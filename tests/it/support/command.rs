@@ -83,6 +83,16 @@ impl Shop {
     }
 }
 
+/// For trials of many lives.
+impl Shop {
+    /// Changes the configuration before a run.
+    pub fn reconfigure(&self, change: impl FnOnce(String) -> String) {
+        let path = self.folder.path().join("docmill.toml");
+        let text = std::fs::read_to_string(&path).expect("the configuration");
+        std::fs::write(path, change(text)).expect("the configuration");
+    }
+}
+
 /// A running `docmill run`. It ends with the test.
 #[derive(Debug)]
 pub struct Docmill {
@@ -193,5 +203,18 @@ impl Docmill {
                 line.rsplit_once(' ').and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
             })
             .collect()
+    }
+}
+
+/// For trials that do more to it than start and stop.
+impl Docmill {
+    /// Any signal; it is not waited for what it does.
+    pub fn signal(&self, signal: i32) {
+        self.child.signal(signal);
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child.status()
     }
 }

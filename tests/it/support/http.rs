@@ -7,6 +7,7 @@
 //! ```
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ struct Shared {
     client: reqwest::Client,
     rules: Mutex<Vec<Rule>>,
     log: Mutex<Vec<Seen>>,
+    /// Whether the log keeps the bodies; a long trial's would not fit into memory.
+    keeps_bodies: AtomicBool,
     /// Work that outlives its connection.
     work: Mutex<JoinSet<()>>,
 }
@@ -70,6 +73,7 @@ impl FaultyServer {
             client: super::http_client(),
             rules: Mutex::default(),
             log: Mutex::default(),
+            keeps_bodies: AtomicBool::new(true),
             work: Mutex::default(),
         });
         let listener = CuttingListener::bind().await.expect("a free port on 127.0.0.1");
@@ -99,6 +103,11 @@ impl FaultyServer {
     /// How many faults with a count were not met yet.
     pub fn faults_left(&self) -> u32 {
         locked(&self.shared.rules).iter().filter_map(|rule| rule.left).sum()
+    }
+
+    /// From now on the log keeps no bodies.
+    pub fn forget_bodies(&self) {
+        self.shared.keeps_bodies.store(false, Ordering::Relaxed);
     }
 
     /// Every request so far, in the order they came.
@@ -148,7 +157,11 @@ async fn handle(
     let call = Call { method: head.method, path, query, headers: head.headers, body };
     let number = {
         let mut log = locked(&shared.log);
-        log.push(Seen { call: call.clone(), arrived: Instant::now(), done: None, left: None, status: None });
+        let mut kept = call.clone();
+        if !shared.keeps_bodies.load(Ordering::Relaxed) {
+            kept.body = Bytes::new();
+        }
+        log.push(Seen { call: kept, arrived: Instant::now(), done: None, left: None, status: None });
         log.len() - 1
     };
     // Dropped when the client has its answer, and when it goes away.

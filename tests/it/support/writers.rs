@@ -65,10 +65,21 @@ impl Writers {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         for writer in 0..load.writers {
-            let dice = Dice::new(load.seed, writer, load.users, load.products);
-            tasks.spawn(write_until(stop.clone(), url.to_owned(), dice, load.pause));
+            let mut dice = Dice::new(load.seed, writer, load.users, load.products);
+            tasks.spawn(write_until(stop.clone(), url.to_owned(), move || ordinary(&mut dice), load.pause));
         }
         Self { stop, tasks }
+    }
+
+    /// Nobody yet: [`and`](Self::and) adds writers.
+    pub fn none() -> Self {
+        Self { stop: CancellationToken::new(), tasks: JoinSet::new() }
+    }
+
+    /// One more writer, whose transactions are planned by the test itself.
+    pub fn and(mut self, url: &str, plan: impl FnMut() -> Plan + Send + 'static, pause: Duration) -> Self {
+        self.tasks.spawn(write_until(self.stop.clone(), url.to_owned(), plan, pause));
+        self
     }
 
     /// Lets every writer finish its transaction; what all of them did. Panics if a writer met an error that no writer should.
@@ -83,7 +94,7 @@ impl Writers {
 }
 
 impl Counts {
-    fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.committed += other.committed;
         self.rolled_back += other.rolled_back;
         self.refused += other.refused;
@@ -108,13 +119,16 @@ impl fmt::Display for Counts {
 }
 
 /// One transaction, decided before it begins so that it can be tried again.
-struct Plan {
-    begin: &'static str,
-    steps: Vec<Step>,
-    commit: bool,
+#[derive(Debug)]
+pub struct Plan {
+    pub begin: &'static str,
+    pub steps: Vec<Step>,
+    pub commit: bool,
 }
 
-enum Step {
+/// One statement: a write by the name of its kind, or one that changes no row (`savepoint s` and `rollback to s` are known).
+#[derive(Debug)]
+pub enum Step {
     Write(&'static str, String),
     Plain(&'static str),
 }
@@ -126,11 +140,11 @@ enum Outcome {
     Disconnected,
 }
 
-async fn write_until(stop: CancellationToken, url: String, mut dice: Dice, pause: Duration) -> Counts {
+async fn write_until(stop: CancellationToken, url: String, mut plan: impl FnMut() -> Plan, pause: Duration) -> Counts {
     let mut counts = Counts::default();
     let mut client = None;
     while !stop.is_cancelled() {
-        let plan = plan(&mut dice);
+        let plan = plan();
         for _ in 0..RETRIES_MAX {
             let Some(connected) = connected(&mut client, &stop, &url).await else {
                 return counts;
@@ -154,7 +168,10 @@ async fn write_until(stop: CancellationToken, url: String, mut dice: Dice, pause
             break;
         }
         if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
     counts
@@ -178,7 +195,8 @@ async fn connected<'a>(client: &'a mut Option<Client>, stop: &CancellationToken,
     client.as_ref()
 }
 
-fn plan(dice: &mut Dice) -> Plan {
+/// One to four of the dice's writes.
+pub fn ordinary(dice: &mut Dice) -> Plan {
     let begin = match dice.up_to(10) {
         1 => "begin isolation level serializable",
         2 => "begin isolation level repeatable read",
@@ -212,7 +230,8 @@ async fn run(client: &Client, plan: &Plan) -> Outcome {
             let state = error.code().map(|state| state.code().to_owned()).unwrap_or_default();
             match state.get(..2) {
                 Some("23") => Outcome::Refused,
-                Some("40") => Outcome::Lost,
+                // 55: a lock that did not come within the plan's own limit.
+                Some("40" | "55") => Outcome::Lost,
                 // A server that shuts down says so before it closes the connection.
                 Some("57" | "08") => Outcome::Disconnected,
                 _ => panic!("a write of the load is wrong: {error:?}"),

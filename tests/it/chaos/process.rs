@@ -74,7 +74,7 @@ impl Process {
         let mut state = self.state.lock().await;
         if let Some(docmill) = &state.docmill {
             self.peak_mib.fetch_max(docmill.peak_memory_mib(), Ordering::Relaxed);
-            let Some(status) = docmill.ended() else { return };
+            let Some(status) = docmill.exit_status() else { return };
             self.ended_by_itself.fetch_add(1, Ordering::Relaxed);
             let log = docmill.log();
             let said = log.lines().last().unwrap_or_default();
@@ -191,7 +191,7 @@ impl Process {
             self.peak_mib.fetch_max(docmill.peak_memory_mib(), Ordering::Relaxed);
             tokio::time::sleep(LOOK).await;
         }
-        let ended = docmill.ended();
+        let ended = docmill.exit_status();
         blocking(move || docmill.kill()).await;
         ended
     }

@@ -214,7 +214,7 @@ impl Docmill {
     }
 
     /// How it ended, if it has.
-    pub fn ended(&self) -> Option<ExitStatus> {
+    pub fn exit_status(&self) -> Option<ExitStatus> {
         self.child.status()
     }
 }

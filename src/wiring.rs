@@ -261,7 +261,11 @@ impl Sinks {
         let cell = self.cells.get(&Self::key(settings, pipeline)).ok_or_else(unknown)?;
         let connect = || async {
             Ok(match settings.sinks.get(&pipeline.sink).ok_or_else(unknown)? {
-                SinkSettings::Search(search) => OpenSearch::connect(search.options(&pipeline.index_prefix)).await? as _,
+                SinkSettings::Search(search) => {
+                    let mut options = search.options(&pipeline.index_prefix);
+                    options.late_window = pipeline.late_window.unwrap_or(options.late_window);
+                    OpenSearch::connect(options).await? as _
+                }
                 SinkSettings::Lines(path) => Ndjson::file(path)? as _,
                 SinkSettings::Stdout => Ndjson::stdout() as _,
             })

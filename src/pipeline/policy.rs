@@ -107,6 +107,8 @@ pub struct FlowLimits {
     pub pass_yields_for: Duration,
     /// How often the replication slot is looked at.
     pub slot_look_every: Duration,
+    /// How often it is looked whether the indexes are the ones they were.
+    pub index_look_every: Duration,
     /// How long a marker may take before another is written.
     pub marker_wait: Duration,
 }
@@ -136,6 +138,7 @@ impl Default for FlowLimits {
             pass_yields_at: Duration::from_secs(1),
             pass_yields_for: Duration::from_secs(2),
             slot_look_every: Duration::from_secs(10),
+            index_look_every: Duration::from_secs(30),
             marker_wait: Duration::from_secs(30),
         }
     }

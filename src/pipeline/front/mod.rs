@@ -15,6 +15,7 @@ pub(super) mod batch;
 pub(super) mod capture;
 pub(super) mod dispatch;
 mod hands;
+pub(super) mod index_watch;
 mod late;
 pub(super) mod passes;
 pub(super) mod queue;

@@ -42,6 +42,11 @@ impl Shop {
 
     /// `docmill run`, its output in `log`.
     pub fn run(&self) -> Docmill {
+        self.run_with_fail_points("")
+    }
+
+    /// The same with rules switched off, or steps at which it ends: see `src/fail_points.rs`.
+    pub fn run_with_fail_points(&self, points: &str) -> Docmill {
         let log = self.folder.path().join("log");
         let file = std::fs::File::options().create(true).append(true).open(&log).expect("a log");
         // A release build, where figures are wanted.
@@ -49,6 +54,7 @@ impl Shop {
         let mut command = Command::new(binary);
         command
             .args(["run", "--config", "docmill.toml"])
+            .env("DOCMILL_FAIL_POINTS", points)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a log"))

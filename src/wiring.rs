@@ -202,8 +202,8 @@ impl One {
             .with_limits(pipeline.flow_limits())
             .with_batch(pipeline.batch)
             .with_failure_policies(pipeline.on_rejected.clone())
-            .skip_backfill(pipeline.skip_backfill)
             .with_on_lost_slot(pipeline.on_lost_slot)
+            .skip_backfill(pipeline.skip_backfill)
             .with_shutdown(self.shutdown.clone())
             .run()
             .await
@@ -264,7 +264,7 @@ impl Sinks {
             Ok(match settings.sinks.get(&pipeline.sink).ok_or_else(unknown)? {
                 SinkSettings::Search(search) => {
                     let mut options = search.options(&pipeline.index_prefix);
-                    options.late_window = pipeline.flow_limits().late_window;
+                    options.late_window = pipeline.late_window.unwrap_or(options.late_window);
                     OpenSearch::connect(options).await? as _
                 }
                 SinkSettings::Lines(path) => Ndjson::file(path)? as _,

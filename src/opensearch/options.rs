@@ -68,10 +68,8 @@ pub struct OpenSearchOptions {
     pub request_timeout: Duration,
     /// How long the search engine may wait for a shard before it refuses a write.
     pub shard_timeout: Duration,
-    /// For how long after an unknown outcome a write may still arrive, as the flow takes it ([`FlowLimits::late_window`]):
+    /// For how long after an unknown outcome a write may still arrive, as the flow takes it (`FlowLimits::late_window`):
     /// indexes remember the versions of deletions for twice as long.
-    ///
-    /// [`FlowLimits::late_window`]: crate::pipeline::FlowLimits
     pub late_window: Duration,
 }
 

@@ -105,10 +105,10 @@ pub struct FlowLimits {
     pub pass_yields_at: Duration,
     /// How long one chunk waits so at most: a pass goes on, slowly, under any load.
     pub pass_yields_for: Duration,
-    /// How often it is asked whether the indexes are still the same ones.
-    pub index_look_every: Duration,
     /// How often the replication slot is looked at.
     pub slot_look_every: Duration,
+    /// How often it is looked whether the indexes are the ones they were.
+    pub index_look_every: Duration,
     /// How long a marker may take before another is written.
     pub marker_wait: Duration,
 }
@@ -137,8 +137,8 @@ impl Default for FlowLimits {
             unsettled_batches_max: 65_536,
             pass_yields_at: Duration::from_secs(1),
             pass_yields_for: Duration::from_secs(2),
-            index_look_every: Duration::from_secs(10),
             slot_look_every: Duration::from_secs(10),
+            index_look_every: Duration::from_secs(30),
             marker_wait: Duration::from_secs(30),
         }
     }

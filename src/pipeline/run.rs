@@ -71,15 +71,8 @@ impl Flow {
     pub async fn run(self) -> Result<Summary, Failure> {
         let tally = Arc::new(Tally::new(Arc::clone(&self.observer)));
         let observer: Arc<dyn Observer> = Arc::clone(&tally) as _;
-        let (late_for, window) = (self.sink.late_for(), self.limits.late_window);
-        if late_for >= window {
-            tracing::warn!(
-                pipeline = %self.name,
-                "late_window is {window:?}, and the sink may apply a request {late_for:?} after it was sent: a deletion could be \
-                 undone; make it longer, or the sink's timeouts shorter"
-            );
-        }
         let mut backoff = Backoff::new(&self.limits);
+        self.check_late_window();
         loop {
             let begun = Instant::now();
             let failure = match self.run_once(&observer).await {
@@ -126,6 +119,18 @@ impl Flow {
             ledger.update(|state| state.settled = true).await?;
         }
         Ok(())
+    }
+
+    /// Says when the late window is shorter than what the sink knows a late write to take.
+    fn check_late_window(&self) {
+        let (window, late_for) = (self.limits.late_window, self.sink.late_for());
+        if window <= late_for && !late_for.is_zero() {
+            tracing::warn!(
+                pipeline = %self.name, late_window = ?window, late_for = ?late_for,
+                "late_window is shorter than a write that nobody answered may take (the sink's connect_timeout, \
+                 request_timeout and shard_timeout): a deleted document may come back; make it longer, or them shorter"
+            );
+        }
     }
 
     /// Prepares the statements, opens the stream, makes the indexes and takes hold of the state, in this order: the slot
@@ -253,7 +258,6 @@ impl Flow {
             limits: limits.clone(),
             stop: stages.halt.clone(),
         });
-        let watched = Arc::clone(&ledger);
         let passes = passes::Passes {
             resolver: Arc::clone(&resolver),
             source: Arc::clone(&self.source),
@@ -280,15 +284,16 @@ impl Flow {
         stages.spawn(capture.run(stream));
         stages.spawn(batch::run(queue_out, batch_in, self.batch, limits.batches_in_flight_max));
         stages.spawn(resolve_and_dispatch(batch_out, resolver, dispatcher, ack_in, limits.resolves_max));
-        stages.spawn(ack::run(ack_out, ledger, confirm, Arc::clone(&observer), limits.clone()));
-        stages.spawn(passes.run());
         stages.spawn(index_watch::run(
             self.sink.indexes(),
+            Arc::clone(&ledger),
             self.documents.declaration().indexes.iter().map(|index| index.name.clone()).collect(),
-            Arc::clone(&watched),
+            Arc::clone(&observer),
             limits.index_look_every,
             self.shutdown.clone(),
         ));
+        stages.spawn(ack::run(ack_out, ledger, confirm, Arc::clone(&observer), limits.clone()));
+        stages.spawn(passes.run());
         stages.spawn(slot_watch::run(
             Arc::clone(&self.source),
             Arc::clone(&observer),

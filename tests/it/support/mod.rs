@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod running;
 pub mod shop;
 pub mod snapshots;
+pub mod stand;
 pub mod writers;
 pub mod writes;
 

@@ -12,7 +12,7 @@
 //! | variable | is | else |
 //! |---|---|---|
 //! | `DOCMILL_CHAOS_SEED` | what everything is drawn from; printed, so that a failure repeats as well as it can | any |
-//! | `DOCMILL_CHAOS_SECONDS` | how long work and faults last | 40 |
+//! | `DOCMILL_CHAOS_SECONDS` | how long work and faults last | 32 |
 //! | `DOCMILL_CHAOS_HOLD` | seconds that the servers stay up after a failure, to be looked at | 0 |
 //! | `DOCMILL_CHAOS_LOG` | where docmill's log is kept | kept after a failure only |
 //! | `DOCMILL_BIN` | the binary, such as a release build | the test's |

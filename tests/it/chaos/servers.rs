@@ -8,6 +8,7 @@ use docmill::embedded::{EmbeddedPostgres, StopMode};
 use tokio::sync::Mutex;
 
 use super::lane::{Journal, Lane};
+use super::setting::FREEZE_MS;
 use crate::support::opensearch::Node;
 use crate::support::postgres::{blocking, try_connect};
 
@@ -36,6 +37,9 @@ impl PostgresFault {
         Self::FreezeBackend,
     ];
 }
+
+/// For a server to start again, whatever its last life left behind.
+const START_MAX: Duration = Duration::from_secs(60);
 
 const END_WAL_SENDER: &str =
     "select active_pid from pg_replication_slots where active and pg_terminate_backend(active_pid)";
@@ -110,9 +114,17 @@ async fn restart(server: &Arc<EmbeddedPostgres>, mode: StopMode, down: Duration,
     took
 }
 
+/// Starts it again. What is left of a killed server may take its time to go, and keeps a new one from starting.
 async fn resume(server: &Arc<EmbeddedPostgres>) {
-    let resumed = Arc::clone(server);
-    blocking(move || resumed.resume()).await.expect("PostgreSQL starts again");
+    let begin = Instant::now();
+    loop {
+        let resumed = Arc::clone(server);
+        match blocking(move || resumed.resume()).await {
+            Ok(()) => return,
+            Err(error) if begin.elapsed() > START_MAX => panic!("PostgreSQL does not start again: {error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
 }
 
 /// The process ids that a query gives; none where the server does not answer.
@@ -144,7 +156,7 @@ pub async fn fail_search(
     let mut node = node.lock().await;
     while let Some(fault) = lane.next().await {
         let down = if lane.chance(50) { Duration::ZERO } else { lane.time(200..6_000) };
-        let frozen = lane.time(500..6_000);
+        let frozen = lane.time(FREEZE_MS);
         match fault {
             SearchFault::Kill => {
                 let begin = Instant::now();

@@ -7,11 +7,17 @@ use rand::{Rng, SeedableRng};
 
 use super::work::Sizes;
 
-const SECONDS: u64 = 40;
+const SECONDS: u64 = 32;
 /// Rounds of a trial that lasts longer.
 const ROUND_SECONDS: std::ops::Range<u64> = 40..130;
-/// Longer than this no request is held by the proxy or by a frozen OpenSearch.
-pub const HELD_MAX: Duration = Duration::from_secs(7);
+/// How long docmill waits for an answer: shorter than a freeze may be, so that requests are applied that it has given up.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a frozen OpenSearch holds a request, in milliseconds.
+pub const FREEZE_MS: std::ops::Range<u64> = 500..4_000;
+/// How long the proxy does, before that.
+pub const LATE_MS: std::ops::Range<u64> = 100..2_000;
+/// docmill's `late_window`: longer than both together, with time for slow machines.
+pub const LATE_WINDOW: Duration = Duration::from_secs(8);
 /// docmill's memory over all its lives.
 pub const MEMORY_MIB_MAX: u64 = 256;
 /// For docmill to catch up when writes and faults are over, and for the slot to follow.

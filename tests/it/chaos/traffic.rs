@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::lane::{Journal, Lane};
+use super::setting::LATE_MS;
 use crate::support::http::{Call, Fault, FaultyServer};
 
 /// What happens to requests.
@@ -46,18 +46,16 @@ impl TrafficFault {
     ];
 }
 
-/// Faults of requests until the lane is at its end; then all pass. `held_max` is longer than any request is held.
+/// Faults of requests until the lane is at its end; then all pass.
 pub async fn fail_traffic(
     mut lane: Lane<TrafficFault>,
     proxy: Arc<FaultyServer>,
     users: u32,
-    held_max: Duration,
     journal: Arc<Journal>,
 ) -> Lane<TrafficFault> {
-    let held_max = held_max.as_millis() as u64;
     while let Some(kind) = lane.next().await {
         let (phase, percent) = (lane.time(500..6_000), lane.number(10..100));
-        let (every_path, late) = (lane.chance(40), lane.time(100..held_max.clamp(200, 4_000)));
+        let (every_path, late) = (lane.chance(40), lane.time(LATE_MS));
         let ids: Vec<String> = (0..lane.number(1..400)).map(|_| lane.number(1..users + 1).to_string()).collect();
         let (name, fault) = match kind {
             TrafficFault::TooMany => ("429", Fault::Answer(429, refused("rejected_execution_exception"))),

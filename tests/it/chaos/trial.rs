@@ -11,7 +11,7 @@ use super::lane::{Journal, Lane};
 use super::process::{Process, ProcessFault};
 use super::report;
 use super::servers::{PostgresFault, SearchFault, fail_postgres, fail_search};
-use super::setting::{HELD_MAX, MEMORY_MIB_MAX, SETTLE_MAX, Setting};
+use super::setting::{LATE_WINDOW, MEMORY_MIB_MAX, REQUEST_TIMEOUT, SETTLE_MAX, Setting};
 use super::traffic::{TrafficFault, fail_traffic};
 use super::work::{Large, Truncating};
 use crate::support::command::Shop;
@@ -69,10 +69,11 @@ impl Trial {
         let proxy = FaultyServer::before(&node.url()).await;
         proxy.forget_bodies();
         let mut search = OpenSearch::at(&proxy.url);
-        let shop = Shop::new(&database, &search, "");
+        let shop = Shop::new(&database, &search, &format!("late_window = \"{}s\"", LATE_WINDOW.as_secs()));
         shop.reconfigure(|text| {
             let text = text.replace("[sources.main]\n", "[sources.main]\nheartbeat = \"5s\"\n");
-            text.replace("type = \"opensearch\"\n", "type = \"opensearch\"\nrequest_timeout = \"10s\"\n")
+            let timeout = format!("type = \"opensearch\"\nrequest_timeout = \"{}s\"\n", REQUEST_TIMEOUT.as_secs());
+            text.replace("type = \"opensearch\"\n", &timeout)
         });
         search.url = node.url();
         let journal = Arc::new(Journal::new());
@@ -141,7 +142,7 @@ impl Trial {
         let postgres = tokio::spawn(fail_postgres(lanes.postgres.until(until), Arc::clone(&self.postgres), journal()));
         let search = tokio::spawn(fail_search(lanes.search.until(until), Arc::clone(&self.node), journal()));
         let (proxy, users) = (Arc::clone(&self.proxy), self.setting.sizes.users);
-        let traffic = tokio::spawn(fail_traffic(lanes.traffic.until(until), proxy, users, HELD_MAX, journal()));
+        let traffic = tokio::spawn(fail_traffic(lanes.traffic.until(until), proxy, users, journal()));
 
         tokio::time::sleep(time * large_percent / 100).await;
         self.counts.add(large.stop().await);

@@ -155,6 +155,31 @@ mod tests {
     }
 
     #[test]
+    fn a_request_with_a_barrier_takes_the_place_of_a_run_that_read_too_early() {
+        let mut state = state();
+        ask(&mut state, request(PassSet::Index, 10));
+        let early = state.passes[0].clone();
+        ask(
+            &mut state,
+            PassRequest { needs_barrier: true, reason: PassReason::CatalogChanged, ..request(PassSet::Index, 10) },
+        );
+        assert!(!state.passes.iter().any(|pass| same_run(pass, &early)));
+        assert!(end(&mut state, &early), "it has nothing to end");
+        assert_eq!((state.passes.len(), state.passes[0].reason), (1, PassReason::CatalogChanged));
+        assert!(state.passes[0].barrier.is_none() && state.passes[0].needs_barrier);
+    }
+
+    #[test]
+    fn what_an_index_holds_is_covered_by_a_sweep_behind_a_barrier_only() {
+        let mut state = state();
+        ask(&mut state, PassRequest { needs_barrier: true, sweep: true, ..request(PassSet::Held, 10) });
+        ask(&mut state, request(PassSet::Index, 11));
+        assert_eq!(state.passes.len(), 2);
+        ask(&mut state, PassRequest { needs_barrier: true, sweep: true, ..request(PassSet::Index, 12) });
+        assert_eq!((state.passes.len(), &state.passes[0].set), (1, &PassSet::Index));
+    }
+
+    #[test]
     fn a_sweep_asked_for_during_a_run_is_not_lost() {
         let mut state = state();
         ask(&mut state, request(PassSet::Index, 10));

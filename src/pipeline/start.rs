@@ -224,7 +224,7 @@ fn redefined(state: &StateDocument, found: &Found<'_>) -> BTreeSet<String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::SourceIdentity;
+    use crate::model::{SourceIdentity, TableName};
 
     fn stream() -> StreamStart {
         StreamStart {
@@ -249,7 +249,14 @@ pub(super) mod tests {
             name: "users".into(),
             mapping: serde_json::json!({}),
             settings: None,
-            tables: vec![],
+            tables: vec![TableDeclaration {
+                table: "users".into(),
+                schema: None,
+                root: true,
+                everything: false,
+                keys: vec!["id".into()],
+                columns: crate::model::Columns::Any,
+            }],
             reads: vec![],
             routing: None,
         }
@@ -353,6 +360,71 @@ pub(super) mod tests {
                 (reasons(&next), next.history),
                 (vec![PassReason::SourceChanged], History::FIRST.next().unwrap())
             );
+        }
+    }
+
+    #[test]
+    fn a_crash_that_may_have_lost_commits_begins_a_new_history_and_any_other_does_not() {
+        let crashed = |loses_commits: bool| {
+            move |stream: &mut StreamStart, _: &mut Generation, _: &mut String| {
+                stream.crash_sign = Some("later".into());
+                stream.loses_commits = loses_commits;
+            }
+        };
+        let before = || StateDocument { crash_sign: Some("earlier".into()), ..state() };
+        let next = start(Some(before()), crashed(true));
+        assert_eq!((reasons(&next), next.history.number()), (vec![PassReason::SourceChanged], 1));
+        let next = start(Some(before()), crashed(false));
+        assert_eq!((reasons(&next), next.crash_sign.as_deref()), (vec![], Some("later")));
+        // A state from before the mark was kept says nothing of crashes.
+        assert!(reasons(&start(Some(state()), crashed(true))).is_empty());
+    }
+
+    #[test]
+    fn a_table_that_is_defined_in_another_way_assembles_the_indexes_that_need_it_again() {
+        let mut previous = state();
+        previous.catalog.insert("public.users".into(), "as it was".into());
+        previous.catalog.insert("public.other".into(), "as it was".into());
+        let redefined = |table: &'static str| {
+            move |stream: &mut StreamStart, _: &mut Generation, _: &mut String| {
+                stream.catalog = [(TableName::new("public", table), "as it is".to_owned())].into();
+            }
+        };
+        let next = start(Some(previous.clone()), redefined("users"));
+        assert_eq!(reasons(&next), [PassReason::CatalogChanged]);
+        assert!(next.passes[0].needs_barrier && next.passes[0].sweep);
+        assert_eq!(next.catalog["public.users"], "as it is");
+        assert!(reasons(&start(Some(previous.clone()), redefined("other"))).is_empty(), "no index needs it");
+        // What was never looked at before cannot have changed since.
+        previous.catalog.clear();
+        assert!(reasons(&start(Some(previous), redefined("users"))).is_empty());
+    }
+
+    #[test]
+    fn what_is_lost_is_refused_where_its_owner_wants_to_be_asked() {
+        for change in [
+            (|stream: &mut StreamStart| stream.created = true) as fn(&mut StreamStart),
+            |stream| stream.confirmed = Position::new(151),
+            |stream| stream.identity.timeline = 2,
+            |stream| stream.flushed = Position::new(149),
+        ] {
+            let mut stream = stream();
+            change(&mut stream);
+            let refused = begin(
+                Some(state()),
+                &Found {
+                    owner: "me",
+                    stream: &stream,
+                    builder_version: &BuilderVersion("b".into()),
+                    indexes: &[index()],
+                    generations: &[generation()],
+                    skip_backfill: false,
+                    schema: "public",
+                    on_lost: OnLostSlot::Refuse,
+                },
+            )
+            .unwrap_err();
+            assert!(refused.advice().is_some_and(|advice| advice.contains("on_lost_slot")), "{refused}");
         }
     }
 

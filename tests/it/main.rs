@@ -14,6 +14,7 @@ mod ndjson;
 mod opensearch;
 mod pgoutput;
 mod postgres;
+mod redefined;
 mod server;
 mod shop;
 mod shop_oracle;

@@ -32,7 +32,17 @@ async fn hot_document(stand: &Stand, fail_points: &str) -> Vec<(String, String)>
         }
     };
     tokio::join!(user, orders);
+    // What was asked for last is on its way a little later.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     stand.proxy.heal();
+    // One request that is not answered at all, and the next change of the same document.
+    let gate = stand.proxy.hold("5");
+    stand.sql("update users set name = 'held' where id = 5").await;
+    gate.caught().await;
+    stand.sql("update users set name = 'last' where id = 5").await;
+    let last = stand.proxy.next_sent(Duration::from_secs(5), |sent| sent.id == "5").await;
+    assert!(last.is_some(), "the document is written again");
+    gate.release().await;
     let found = stand.proxy.in_two_hands();
     if fail_points.is_empty() {
         stand.equal().await;

@@ -1,9 +1,12 @@
-//! Two processes and one destination: only one writes it.
+//! Two processes and one destination: only one writes it; and what somebody else wrote is not taken for ours.
 
 use std::time::Duration;
 
+use docmill::edges::FailureClass;
+use reqwest::Method;
+
 use crate::support::holding_proxy::HoldingProxy;
-use crate::support::stand::{PATIENCE, Stand};
+use crate::support::stand::{PATIENCE, Stand, limits};
 
 const WINDOW: Duration = Duration::from_secs(2);
 
@@ -70,4 +73,20 @@ async fn a_process_that_was_paused_while_another_took_its_slot_neither_writes_no
     let first = if first.is_running() { first } else { shop.run() };
     stand.equal().await;
     assert!(first.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_of_our_history_that_the_source_never_reached_stops_the_pipeline() {
+    let stand = Stand::new(20, 5).await;
+    let engine = stand.engine(limits(WINDOW)).await;
+    stand.equal().await;
+    let document = stand.search.document("users", "5").await.expect("a document");
+    let path = format!("{}/_doc/5?version={}&version_type=external", stand.search.index("users"), 1u64 << 50);
+    stand.search.must(Method::PUT, &path, Some(&document)).await;
+    stand.sql("update users set name = 'never arrives' where id = 5").await;
+    let after = stand.position().await;
+    let failure = engine.ended().await.expect_err("it must stop");
+    assert_eq!(failure.class, FailureClass::Fatal);
+    assert!(failure.message().contains("versions from elsewhere"), "{failure}");
+    assert!(!stand.confirmed(&after).await);
 }

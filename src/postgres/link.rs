@@ -63,6 +63,14 @@ impl Link {
         self.0.borrow().epoch()
     }
 
+    /// The epoch of the stream that ended, while none is open since.
+    pub fn lost(&self) -> Option<u64> {
+        match *self.0.borrow() {
+            Capture::Lost { epoch } => Some(epoch),
+            _ => None,
+        }
+    }
+
     /// The epoch in which a read may begin now and the server it must go to; `None` before the first stream. Waits while
     /// capture is lost.
     pub async fn ready(&self, wait_max: Duration) -> Result<(u64, Option<ServerIdentity>), Failure> {

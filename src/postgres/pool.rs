@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Error, Statement};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connect::Connection;
-use super::server;
+use super::server::{self, ServerIdentity};
 use super::source::Source;
 use crate::edges::Failure;
 
@@ -90,6 +90,26 @@ impl Pool {
     ///
     /// `Transient` when that took too long, when the server cannot be reached or is not capture's.
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, Failure> {
+        self.lease_when(self.source.link.ready(self.source.options.read_wait_max)).await
+    }
+
+    /// As [`lease`](Self::lease), for preparing statements: no row is read, so it does not wait for capture. A flow that begins
+    /// again prepares before it opens its stream.
+    pub async fn lease_to_prepare(self: &Arc<Self>) -> Result<Lease, Failure> {
+        let ready = async {
+            match self.source.link.lost() {
+                // The next stream closes the connection: nothing is read on it.
+                Some(epoch) => Ok((epoch, None)),
+                None => self.source.link.ready(self.source.options.read_wait_max).await,
+            }
+        };
+        self.lease_when(ready).await
+    }
+
+    async fn lease_when(
+        self: &Arc<Self>,
+        ready: impl Future<Output = Result<(u64, Option<ServerIdentity>), Failure>>,
+    ) -> Result<Lease, Failure> {
         let wait_max = self.source.options.read_wait_max;
         let permit = tokio::time::timeout(wait_max, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
@@ -98,7 +118,7 @@ impl Pool {
                 "failed to begin a read: all {count} read connections were busy for {wait_max:?}"
             )));
         };
-        let (epoch, captured) = self.source.link.ready(wait_max).await?;
+        let (epoch, captured) = ready.await?;
         let lease = |connection| Lease {
             connection: Some(connection),
             state: State::Clean,

@@ -65,23 +65,39 @@ impl Done {
     /// Waits until every id is durable. Deletions among them may still have to be looked at again.
     pub async fn written(self) -> Result<Settling, Failure> {
         self.written.await.map_err(|_| Failure::transient("the flow ended before all documents were written"))?;
-        Ok(Settling(self.settled))
+        Ok(Settling { told: self.settled, known: None })
     }
 }
 
 /// Documents that are written, and whose deletions may not be final yet.
 #[derive(Debug)]
-pub struct Settling(oneshot::Receiver<()>);
+pub struct Settling {
+    told: oneshot::Receiver<()>,
+    /// What it was told: it is told once. `false` when the flow ended first.
+    known: Option<bool>,
+}
 
 impl Settling {
     /// Waits until nothing can undo them; `false` when the flow ended before.
     pub async fn settled(&mut self) -> bool {
-        (&mut self.0).await.is_ok()
+        if let Some(known) = self.known {
+            return known;
+        }
+        let settled = (&mut self.told).await.is_ok();
+        self.known = Some(settled);
+        settled
     }
 
     /// Whether they are final by now.
     pub fn is_settled(&mut self) -> bool {
-        self.0.try_recv().is_ok()
+        if self.known.is_none() {
+            self.known = match self.told.try_recv() {
+                Ok(()) => Some(true),
+                Err(oneshot::error::TryRecvError::Closed) => Some(false),
+                Err(oneshot::error::TryRecvError::Empty) => None,
+            };
+        }
+        self.known == Some(true)
     }
 }
 

@@ -15,10 +15,12 @@ pub mod holding_proxy;
 pub mod http;
 pub mod opensearch;
 pub mod postgres;
+pub mod rowwise;
 pub mod running;
 pub mod shop;
 pub mod snapshots;
 pub mod stand;
+pub mod things;
 pub mod writers;
 pub mod writes;
 

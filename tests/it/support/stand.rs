@@ -143,8 +143,14 @@ impl Stand {
         for step in ["_flush", "_close", "_open"] {
             self.search.must(Method::POST, &format!("{generation}/{step}"), None).await;
         }
-        let health = format!("_cluster/health/{generation}?wait_for_status=yellow&timeout=30s");
-        self.search.must(Method::GET, &health, None).await;
+        self.await_started(index).await;
+    }
+
+    /// Waits until the shards of an index answer.
+    pub async fn await_started(&self, index: &str) {
+        let health = format!("_cluster/health/{}?wait_for_status=yellow&timeout=5s", self.search.index(index));
+        self.until("the shards have started", async || self.search.request(Method::GET, &health, None).await.0 == 200)
+            .await;
     }
 
     /// The state document of the pipeline.

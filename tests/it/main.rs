@@ -17,6 +17,7 @@ mod postgres;
 mod server;
 mod shop;
 mod shop_oracle;
+mod slots;
 mod support;
 mod tidy;
 mod wasm;

@@ -20,6 +20,7 @@ mod redefined;
 mod server;
 mod shop;
 mod shop_oracle;
+mod slots;
 mod support;
 mod tidy;
 mod wasm;

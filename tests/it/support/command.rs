@@ -101,6 +101,18 @@ pub struct Docmill {
     port: u16,
 }
 
+/// What it said last is what a failed test wants to know.
+impl Drop for Docmill {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(30).collect();
+            println!("the end of docmill's log:");
+            tail.iter().rev().for_each(|line| println!("  {line}"));
+        }
+    }
+}
+
 impl Docmill {
     /// SIGKILL, and waits until it is gone.
     pub fn kill(self) {

@@ -70,11 +70,9 @@ impl Trial {
         proxy.forget_bodies();
         let mut search = OpenSearch::at(&proxy.url);
         let shop = Shop::new(&database, &search, &format!("late_window = \"{}s\"", LATE_WINDOW.as_secs()));
-        shop.reconfigure(|text| {
-            let text = text.replace("[sources.main]\n", "[sources.main]\nheartbeat = \"5s\"\n");
-            let timeout = format!("type = \"opensearch\"\nrequest_timeout = \"{}s\"\n", REQUEST_TIMEOUT.as_secs());
-            text.replace("type = \"opensearch\"\n", &timeout)
-        });
+        shop.configure("[sources.main]\n", "[sources.main]\nheartbeat = \"5s\"\n");
+        let timeout = format!("type = \"opensearch\"\nrequest_timeout = \"{}s\"\n", REQUEST_TIMEOUT.as_secs());
+        shop.configure("type = \"opensearch\"\n", &timeout);
         search.url = node.url();
         let journal = Arc::new(Journal::new());
         let process = Process::new(shop, Arc::clone(&journal));

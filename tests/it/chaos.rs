@@ -15,6 +15,7 @@
 //! | `DOCMILL_CHAOS_SECONDS` | how long work and faults last | 32 |
 //! | `DOCMILL_CHAOS_HOLD` | seconds that the servers stay up after a failure, to be looked at | 0 |
 //! | `DOCMILL_CHAOS_LOG` | where docmill's log is kept | kept after a failure only |
+//! | `DOCMILL_CHAOS_FAIL_POINTS` | rules switched off (`src/fail_points.rs`), to see whether the trial notices | none |
 //! | `DOCMILL_BIN` | the binary, such as a release build | the test's |
 //!
 //! `DOCMILL_CHAOS_SECONDS=1800 tests/run chaos:: --nocapture` is the long trial.

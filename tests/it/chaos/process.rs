@@ -85,7 +85,8 @@ impl Process {
             state = self.state.lock().await;
         }
         if state.docmill.is_none() && !state.held {
-            state.docmill = Some(self.shop.run());
+            let off = std::env::var("DOCMILL_CHAOS_FAIL_POINTS").unwrap_or_default();
+            state.docmill = Some(self.shop.run_with_fail_points(&off));
             self.lives.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -63,7 +63,7 @@ impl Setting {
         std::iter::repeat_with(move || Round {
             seconds: random.random_range(ROUND_SECONDS),
             // One round has some of everything.
-            large_percent: if short { 50 } else { [0, 30, 60, 60][random.random_range(0..4)] },
+            large_percent: if short { 60 } else { [0, 60, 75, 90][random.random_range(0..4)] },
         })
     }
 }

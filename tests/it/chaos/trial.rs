@@ -39,8 +39,9 @@ pub struct Trial {
     proxy: Arc<FaultyServer>,
     node: Arc<tokio::sync::Mutex<Node>>,
     lanes: Option<Lanes>,
-    /// The first three write small transactions all the time, the others large ones for a part of it.
+    /// They write all the time.
     small: Vec<Planner>,
+    /// One writes large transactions, one truncates, for a part of the time.
     large: Vec<Planner>,
 }
 
@@ -70,11 +71,9 @@ impl Trial {
         proxy.forget_bodies();
         let mut search = OpenSearch::at(&proxy.url);
         let shop = Shop::new(&database, &search, &format!("late_window = \"{}s\"", LATE_WINDOW.as_secs()));
-        shop.reconfigure(|text| {
-            let text = text.replace("[sources.main]\n", "[sources.main]\nheartbeat = \"5s\"\n");
-            let timeout = format!("type = \"opensearch\"\nrequest_timeout = \"{}s\"\n", REQUEST_TIMEOUT.as_secs());
-            text.replace("type = \"opensearch\"\n", &timeout)
-        });
+        shop.configure("[sources.main]\n", "[sources.main]\nheartbeat = \"5s\"\n");
+        let timeout = format!("type = \"opensearch\"\nrequest_timeout = \"{}s\"\n", REQUEST_TIMEOUT.as_secs());
+        shop.configure("type = \"opensearch\"\n", &timeout);
         search.url = node.url();
         let journal = Arc::new(Journal::new());
         let process = Process::new(shop, Arc::clone(&journal));
@@ -129,13 +128,13 @@ impl Trial {
         self.end().await;
     }
 
-    /// Work and faults for a time; then all is up. Large transactions and TRUNCATEs make that everything is assembled again,
-    /// which would repair what is lost: so they end before the round does.
+    /// Work and faults for a time; then all is up. After a TRUNCATE everything is assembled again, and large transactions touch
+    /// much, which would repair what is lost: so first the one ends, then the other, before the round does.
     async fn rage(&mut self, time: Duration, large_percent: u32) {
         self.journal.note(&format!("round of {time:?}, large transactions for {large_percent} % of it"));
         let until = Instant::now() + time;
         let small = self.writers(&self.small);
-        let large = self.writers(&self.large);
+        let [large, truncating] = [0, 1].map(|writer| self.writers(&self.large[writer..=writer]));
         let lanes = self.lanes.take().expect("one round at a time");
         let process = tokio::spawn(Arc::clone(&self.process).fail(lanes.process.until(until)));
         let journal = || Arc::clone(&self.journal);
@@ -144,7 +143,11 @@ impl Trial {
         let (proxy, users) = (Arc::clone(&self.proxy), self.setting.sizes.users);
         let traffic = tokio::spawn(fail_traffic(lanes.traffic.until(until), proxy, users, journal()));
 
-        tokio::time::sleep(time * large_percent / 100).await;
+        let large_time = time * large_percent / 100;
+        tokio::time::sleep(large_time / 3).await;
+        self.counts.add(truncating.stop().await);
+        self.journal.note("no TRUNCATE from now on");
+        tokio::time::sleep(large_time * 2 / 3).await;
         self.counts.add(large.stop().await);
         self.journal.note("only small transactions from now on");
         let lanes = Lanes {

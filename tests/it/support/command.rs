@@ -83,16 +83,6 @@ impl Shop {
     }
 }
 
-/// For trials of many lives.
-impl Shop {
-    /// Changes the configuration before a run.
-    pub fn reconfigure(&self, change: impl FnOnce(String) -> String) {
-        let path = self.folder.path().join("docmill.toml");
-        let text = std::fs::read_to_string(&path).expect("the configuration");
-        std::fs::write(path, change(text)).expect("the configuration");
-    }
-}
-
 /// A running `docmill run`. It ends with the test.
 #[derive(Debug)]
 pub struct Docmill {

@@ -111,11 +111,11 @@ pub fn explore<P: Protocol>(protocol: P) -> Explored {
 #[track_caller]
 pub fn holds<P: Protocol>(what: &str, protocol: P) {
     let (explored, seconds) = timed(protocol);
-    println!("holds: {what}: {} states, {} edges, all of them{seconds}", explored.states, explored.edges);
     if let Some((steps, wrong)) = &explored.counter_example {
         panic!("{what}: should hold, but:\n{}", numbered(steps, wrong));
     }
     assert!(explored.ends, "{what}: no end is reached, so that nothing was shown");
+    println!("holds: {what}: {} states, {} edges, all of them{seconds}", explored.states, explored.edges);
 }
 
 /// Without the rule that `protocol` lacks something goes wrong: prints the shortest way to it.

@@ -2,4 +2,9 @@
 
 mod check;
 mod flow;
+mod history;
 mod list;
+mod order;
+mod passes;
+mod quarantine;
+mod watermark;

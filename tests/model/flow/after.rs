@@ -89,8 +89,11 @@ impl Flow {
         for _ in 0..items {
             let at = (s.taken, s.rows);
             let Some(next) = self.next_item(s, at) else { return };
-            let marker = s.log[usize::from(at.0)] == Entry::Marker;
-            wants |= !marker && (!self.bounds.cut || next.0 == at.0);
+            match s.log[usize::from(at.0)] {
+                Entry::Commit(number) if self.is_truncate(number) => self.ask(s),
+                Entry::Commit(_) => wants |= !self.bounds.cut || next.0 == at.0,
+                _ => {}
+            }
             if next.0 > at.0 || !self.rules.end_marks {
                 end = at.0 + 1;
             }
@@ -99,6 +102,16 @@ impl Flow {
         let wanted = wants && !(self.bounds.other_ids && s.builder > 1);
         s.batches.push(Batch { end, phase: if wanted { Phase::Wanted } else { Phase::Done } });
         s.advance();
+    }
+
+    fn is_truncate(&self, number: u8) -> bool {
+        self.bounds.transactions[usize::from(number)].contains(&Write::Truncate)
+    }
+
+    /// A pass is recorded before the batch that asks for it is done. One at a time here; `passes.rs` has the rest.
+    fn ask(&self, s: &mut State) {
+        s.pass = Pass::Todo;
+        s.record = Record { pending: true, ..s.record };
     }
 
     /// With one hand, all who wait share the task.
@@ -145,7 +158,7 @@ impl Flow {
             for write in self.bounds.transactions[usize::from(*number)] {
                 match *write {
                     Write::Root(value) => root = value,
-                    Write::NoRoot => root = 0,
+                    Write::NoRoot | Write::Truncate => root = 0,
                     Write::Child(value) => child = value,
                 }
             }
@@ -193,8 +206,8 @@ impl Flow {
         cover(s, number);
         if task.unknown && self.rules.window_at_unknown {
             s.window = true;
-            if s.look != Look::None && self.rules.unknown_moves_deadline {
-                s.look = Look::Remembered;
+            if s.look != Look::None {
+                s.look = if self.rules.unknown_moves_deadline { Look::Remembered } else { Look::Overtaken };
             }
         }
         let due = if self.rules.due_when_made { task.due } else { s.look == Look::Due };

@@ -51,7 +51,8 @@ pub struct Rules {
     pub barrier_anew: bool,
     /// The marker is written only when no read of the old builder is left to come.
     pub old_reads_first: bool,
-    /// The sweep waits for the answers that the old builder still waits for.
+    /// The sweep waits for the answers that the old builder still waits for. A task with an unknown outcome that is not
+    /// reported yet waits for one, whatever builder it is with now: its window opens only with the report.
     pub sweep_after_answers: bool,
     /// The sweep waits for the late window.
     pub sweep_after_window: bool,

@@ -18,6 +18,8 @@ pub enum Write {
     Child(u8),
     /// The root row is gone.
     NoRoot,
+    /// The root's table is emptied: no row says so, only a request for a pass.
+    Truncate,
 }
 
 /// An entry of the log: its place, from 1, is its position.
@@ -116,6 +118,8 @@ pub enum Look {
     #[default]
     None,
     Remembered,
+    /// The same, and a later late request is not covered by its deadline (without the rule).
+    Overtaken,
     /// Its deadline has passed: to be assembled once more.
     Due,
 }

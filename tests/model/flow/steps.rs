@@ -126,7 +126,10 @@ impl Flow {
     }
 
     fn sweep_may_begin(&self, s: &State) -> bool {
-        let unanswered = s.tasks.iter().any(|task| task.stage != Stage::Free && task.builder < s.builder);
+        let unanswered = s
+            .tasks
+            .iter()
+            .any(|task| task.stage != Stage::Free && (task.builder < s.builder || task.unknown));
         !(self.rules.sweep_after_answers && unanswered || self.rules.sweep_after_window && s.window)
     }
 
@@ -166,10 +169,10 @@ impl Flow {
     fn window(&self, s: &State, steps: &mut Vec<Step>) {
         let covered = s.net.iter().any(|request| request.owner == Owner::Late);
         let may_pass = !self.rules.window_outlasts || !covered;
-        if s.look == Look::Remembered && may_pass {
+        if s.look == Look::Remembered && may_pass || s.look == Look::Overtaken {
             steps.push(Step::DeadlinePasses);
         }
-        if s.window && s.look != Look::Remembered && may_pass {
+        if s.window && !matches!(s.look, Look::Remembered | Look::Overtaken) && may_pass {
             steps.push(Step::WindowCloses);
         }
         if s.left.other > 0 && !s.window {

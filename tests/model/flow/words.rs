@@ -21,6 +21,7 @@ fn rows(transaction: Transaction) -> String {
             Write::Root(value) => format!("root = {value}"),
             Write::Child(value) => format!("child = {value}"),
             Write::NoRoot => "root deleted".to_owned(),
+            Write::Truncate => "TRUNCATE of the root's table".to_owned(),
         })
         .collect();
     rows.join(", ")

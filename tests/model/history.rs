@@ -64,6 +64,8 @@ struct State {
     follows: Option<(u8, u8)>,
     published: u8,
     confirmed: u8,
+    /// Entries of the source's log that are on its disk, as far as we saw.
+    flushed: u8,
     /// The document is wanted by a live change; by the pass.
     wanted: bool,
     pass: Pass,
@@ -152,7 +154,7 @@ impl History {
         s.confirmed = s.confirmed.min(end);
         s.published = s.confirmed;
         forget_answers(s);
-        s.wanted = true;
+        s.wanted = false;
         s.barrier = 0;
         s.number = s.record.number;
         let up = other && self.rules.number_goes_up || crashed && self.rules.crash_is_another_history;
@@ -161,7 +163,7 @@ impl History {
         }
         let again = other && self.rules.everything_again || crashed;
         s.pass = if again || s.record.pass { Pass::Todo } else { Pass::None };
-        if s.pass == Pass::Todo && self.rules.crash_barrier {
+        if s.pass == Pass::Todo && !up && self.rules.crash_barrier {
             s.barrier = MARKER;
         }
         if again || self.rules.number_first {
@@ -207,12 +209,7 @@ impl Protocol for History {
             steps.extend((shortest..=end).map(Step::FailOver));
         }
         if s.left.source_crashes > 0 {
-            // What was published was on disk.
-            let flushed = match s.follows {
-                Some((server, _)) if server == s.server && self.rules.only_flushed => s.published.min(end),
-                _ if self.rules.only_flushed => s.confirmed.min(end),
-                _ => 0,
-            };
+            let flushed = if self.rules.only_flushed { s.flushed } else { 0 };
             steps.extend((flushed..=end).map(Step::SourceCrash));
         }
         if s.left.crashes > 0 {
@@ -263,16 +260,19 @@ impl Protocol for History {
                 s.left.fail_overs -= 1;
                 let log = *self.log(&s, s.server);
                 s.server += 1;
-                (s.source_crashes, s.logs[usize::from(s.server)]) = (0, first(&log, entries));
+                (s.source_crashes, s.flushed) = (0, entries);
+                s.logs[usize::from(s.server)] = first(&log, entries);
             }
             Step::SourceCrash(entries) => {
                 s.left.source_crashes -= 1;
                 s.source_crashes += 1;
+                s.flushed = entries;
                 s.logs[usize::from(s.server)] = first(self.log(before, s.server), entries);
             }
             Step::Connect => self.connect(&mut s),
             Step::Publish => {
                 s.published += 1;
+                s.flushed = s.flushed.max(s.published);
                 s.wanted |= self.log(&s, s.server)[usize::from(s.published - 1)] != MARKER;
             }
             Step::Mark => {

@@ -2,9 +2,11 @@
 
 mod check;
 mod flow;
+mod destinations;
 mod history;
 mod list;
 mod order;
+mod owner;
 mod passes;
 mod quarantine;
 mod watermark;

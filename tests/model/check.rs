@@ -81,7 +81,9 @@ impl<P: Protocol> Model for Checked<P> {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(RIGHT, |model: &Self, reached: &Self::State| !reached.stuck && model.0.wrong(&reached.state).is_none()),
+            Property::always(RIGHT, |model: &Self, reached: &Self::State| {
+                !reached.stuck && model.0.wrong(&reached.state).is_none()
+            }),
             Property::sometimes(ENDS, |model: &Self, reached: &Self::State| model.0.ended(&reached.state)),
         ]
     }

@@ -233,8 +233,7 @@ impl Protocol for Destinations {
     }
 
     fn ended(&self, s: &State) -> bool {
-        s.log == CHANGES
-            && s.destinations.iter().all(|one| one.mode == Mode::Live && one.done == s.log && !one.down && !one.again)
+        s.log == CHANGES && is_quiet(s)
     }
 
     fn wrong(&self, s: &State) -> Option<String> {
@@ -244,7 +243,7 @@ impl Protocol for Destinations {
         let lacking = s.destinations.iter().position(|one| one.has != (1 << s.log) - 1)?;
         let changes: Vec<u8> =
             (1..=s.log).filter(|change| s.destinations[lacking].has >> (change - 1) & 1 == 0).collect();
-        self.ended(s).then(|| format!("destination {lacking} lacks changes {changes:?}, and nothing will bring them"))
+        is_quiet(s).then(|| format!("destination {lacking} lacks changes {changes:?}, and nothing will bring them"))
     }
 
     fn words(&self, s: &State, step: &Step) -> String {
@@ -258,7 +257,9 @@ impl Protocol for Destinations {
             Step::Park(number) => format!("destination {number} is parked"),
             Step::Return(number) => format!("destination {number} returns"),
             Step::BackUp(number) => format!("a snapshot of the sink of destination {number} is taken"),
-            Step::Restore(number) => format!("the sink of destination {number} is restored from its snapshot; docmill starts"),
+            Step::Restore(number) => {
+                format!("the sink of destination {number} is restored from its snapshot; docmill starts")
+            }
             Step::TakeOut(number) => format!("docmill starts without destination {number} in its configuration"),
             Step::PutBack => "docmill starts with every destination in its configuration".to_owned(),
             Step::Confirm(position) => format!("the slot is confirmed at {position}"),
@@ -266,6 +267,11 @@ impl Protocol for Destinations {
             Step::Recreate => format!("the slot is dropped and made again at {}; docmill starts", s.log),
         }
     }
+}
+
+/// Every destination is there and has written everything that was committed.
+fn is_quiet(s: &State) -> bool {
+    s.destinations.iter().all(|one| one.mode == Mode::Live && one.done == s.log && !one.down && !one.again)
 }
 
 const NONE: Left = Left { down: 0, crash: 0, park: 0, out: 0, restore: 0, recreate: 0 };
@@ -287,6 +293,12 @@ fn a_destination_that_misses_changes_is_assembled_again_and_no_other_is() {
         breaks(&format!("no comparison: {what}"), Destinations { rules: none, left });
     }
     let crash = Left { crash: 1, ..NONE };
-    breaks("confirmed before the checkpoint", Destinations { rules: Rules { checkpoint_first: false, ..ALL }, left: crash });
-    breaks("confirmed at the highest checkpoint", Destinations { rules: Rules { smallest: false, ..ALL }, left: crash });
+    breaks(
+        "confirmed before the checkpoint",
+        Destinations { rules: Rules { checkpoint_first: false, ..ALL }, left: crash },
+    );
+    breaks(
+        "confirmed at the highest checkpoint",
+        Destinations { rules: Rules { smallest: false, ..ALL }, left: crash },
+    );
 }

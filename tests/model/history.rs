@@ -145,6 +145,15 @@ impl History {
         s.net.iter().any(|request| request.awaited)
     }
 
+    /// Everything that was committed is delivered, and nothing is in flight.
+    fn is_quiet(&self, s: &State) -> bool {
+        self.follows(s)
+            && usize::from(s.published) == self.log(s, s.server).len()
+            && !s.wanted
+            && s.net.is_empty()
+            && s.pass == Pass::None
+    }
+
     fn connect(&self, s: &mut State) {
         let source = self.source(s);
         let other = s.record.source.0 != source.0;
@@ -196,7 +205,13 @@ impl Protocol for History {
             source_crashes: self.source_crashes,
             crashes: self.crashes,
         };
-        State { number: 1, record: Record { number: 1, ..Record::default() }, follows: Some((0, 0)), left, ..State::default() }
+        State {
+            number: 1,
+            record: Record { number: 1, ..Record::default() },
+            follows: Some((0, 0)),
+            left,
+            ..State::default()
+        }
     }
 
     fn steps(&self, s: &State, steps: &mut Vec<Step>) {
@@ -312,19 +327,14 @@ impl Protocol for History {
     }
 
     fn ended(&self, s: &State) -> bool {
-        s.left.commits == 0
-            && self.follows(s)
-            && usize::from(s.published) == self.log(s, s.server).len()
-            && !s.wanted
-            && s.net.is_empty()
-            && s.pass == Pass::None
+        s.left.commits == 0 && self.is_quiet(s)
     }
 
     fn wrong(&self, s: &State) -> Option<String> {
         let end = self.log(s, s.server).len() as u8;
         let want = shows(self.log(s, s.server), end);
         let (version, found) = s.index;
-        (self.ended(s) && found != want)
+        (found != want && self.is_quiet(s))
             .then(|| format!("the index has commit {found} (version {version:?}), the row is of commit {want}"))
     }
 
@@ -335,7 +345,9 @@ impl Protocol for History {
                 let commit = self.commits - s.left.commits + 1;
                 format!("commit {commit} on server {} at {}", s.server, end + 1)
             }
-            Step::FailOver(entries) => format!("fail-over to server {}: it has {entries} of {end} entries", s.server + 1),
+            Step::FailOver(entries) => {
+                format!("fail-over to server {}: it has {entries} of {end} entries", s.server + 1)
+            }
             Step::SourceCrash(entries) => format!("the source crashes: {entries} of {end} entries are left"),
             Step::Connect => {
                 let after = self.after(s, step);
@@ -349,7 +361,9 @@ impl Protocol for History {
                 let content = shows(self.log(s, server), entries);
                 let pass = if self.after(s, step).pass != s.pass { ", for the pass" } else { "" };
                 let version = (s.number, s.published);
-                format!("the document is read on server {server}: commit {content}; sent with version {version:?}{pass}")
+                format!(
+                    "the document is read on server {server}: commit {content}; sent with version {version:?}{pass}"
+                )
             }
             Step::Apply(place) => {
                 let Request { version, content, awaited } = s.net[usize::from(place)];
@@ -357,7 +371,9 @@ impl Protocol for History {
                 let late = if awaited { "a" } else { "a LATE" };
                 format!("the server applies {late} request, commit {content}, version {version:?}: {outcome}")
             }
-            Step::Lose(place) => format!("the late request with version {:?} is lost", s.net[usize::from(place)].version),
+            Step::Lose(place) => {
+                format!("the late request with version {:?} is lost", s.net[usize::from(place)].version)
+            }
             Step::Confirm => format!("the slot is confirmed at {}", s.published),
             Step::PassEnds => "the pass ends".to_owned(),
             Step::Crash => "kill -9".to_owned(),
@@ -397,5 +413,8 @@ fn commits_that_a_crashed_source_showed_and_lost_do_not_stay() {
     breaks("the pass has no barrier", history(Rules { crash_barrier: false, ..ALL }, 2, 0, 1, 0));
     let ahead = Rules { only_flushed: false, ..ALL };
     breaks("published before it is on disk, same history", history(ahead, 2, 0, 1, 0));
-    holds("published before it is on disk, another history", history(Rules { crash_is_another_history: true, ..ahead }, 2, 0, 1, 1));
+    holds(
+        "published before it is on disk, another history",
+        history(Rules { crash_is_another_history: true, ..ahead }, 2, 0, 1, 1),
+    );
 }

@@ -55,7 +55,8 @@ impl Protocol for Quarantine {
     }
 
     fn steps(&self, s: &State, steps: &mut Vec<Step>) {
-        steps.extend((1..=self.good.len() as u8).filter(|version| s.coming >> (version - 1) & 1 == 1).map(Step::Arrive));
+        steps
+            .extend((1..=self.good.len() as u8).filter(|version| s.coming >> (version - 1) & 1 == 1).map(Step::Arrive));
         steps.extend((0..s.effects.len() as u8).map(Step::Record));
         if self.forgets && !s.forgotten && !s.record.there && s.record.version > 0 {
             steps.push(Step::Forget);
@@ -98,7 +99,9 @@ impl Protocol for Quarantine {
             (true, false, false) => {
                 Some(format!("the index shows version {} of {newest}, and no record says so", s.index))
             }
-            (true, true, true) => Some(format!("the index is right, and a record of version {} is left", s.record.version)),
+            (true, true, true) => {
+                Some(format!("the index is right, and a record of version {} is left", s.record.version))
+            }
             _ => None,
         }
     }
@@ -130,7 +133,10 @@ const CONTENTS: [&[bool]; 5] =
 #[test]
 fn a_record_is_put_and_cleared_under_its_label() {
     for good in CONTENTS {
-        holds(&format!("records under labels, good = {good:?}"), Quarantine { good, under_label: true, forgets: false });
+        holds(
+            &format!("records under labels, good = {good:?}"),
+            Quarantine { good, under_label: true, forgets: false },
+        );
         breaks(&format!("plain records, good = {good:?}"), Quarantine { good, under_label: false, forgets: false });
     }
 }

@@ -103,7 +103,9 @@ impl Protocol for Watermark {
             steps.extend((1..=3).filter(|items| self.batch(s, *items).is_some()).map(Step::Take));
         }
         for (place, batch) in (0..).zip(s.batches.iter()) {
-            steps.extend((0..2).filter(|document| batch.wants >> document & 1 == 1).map(|document| Step::Write(place, document)));
+            steps.extend(
+                (0..2).filter(|document| batch.wants >> document & 1 == 1).map(|document| Step::Write(place, document)),
+            );
         }
         if s.watermark > s.confirmed {
             steps.push(Step::Confirm);
@@ -142,12 +144,12 @@ impl Protocol for Watermark {
     }
 
     fn ended(&self, s: &State) -> bool {
-        usize::from(s.committed) == TRANSACTIONS.len() && s.taken == (s.committed, 0) && s.batches.is_empty()
+        usize::from(s.committed) == TRANSACTIONS.len() && is_quiet(s)
     }
 
     fn wrong(&self, s: &State) -> Option<String> {
         let stale = (0..2).find(|document| s.documents[usize::from(*document)] != newest(s, *document))?;
-        self.ended(s).then(|| format!("document {stale} shows transaction {} only", s.documents[usize::from(stale)]))
+        is_quiet(s).then(|| format!("document {stale} shows transaction {} only", s.documents[usize::from(stale)]))
     }
 
     fn words(&self, s: &State, step: &Step) -> String {
@@ -166,6 +168,11 @@ impl Protocol for Watermark {
             Step::Crash => format!("kill -9 and start; the stream begins behind transaction {}", s.confirmed),
         }
     }
+}
+
+/// Everything that was committed is delivered, and nothing is in flight.
+fn is_quiet(s: &State) -> bool {
+    s.taken == (s.committed, 0) && s.batches.is_empty()
 }
 
 /// The newest transaction committed that writes `document`.

@@ -59,7 +59,8 @@ impl Flow {
         self.window(s, steps);
         self.swap(s, steps);
         if s.left.crash > 0 {
-            let builders: &[u8] = if self.bounds.restart_with.is_empty() { &[s.builder] } else { self.bounds.restart_with };
+            let builders: &[u8] =
+                if self.bounds.restart_with.is_empty() { &[s.builder] } else { self.bounds.restart_with };
             steps.extend(builders.iter().map(|builder| Step::Crash(*builder)));
         }
         if s.left.clean > 0 && self.is_drained(s) {
@@ -126,10 +127,8 @@ impl Flow {
     }
 
     fn sweep_may_begin(&self, s: &State) -> bool {
-        let unanswered = s
-            .tasks
-            .iter()
-            .any(|task| task.stage != Stage::Free && (task.builder < s.builder || task.unknown));
+        let unanswered =
+            s.tasks.iter().any(|task| task.stage != Stage::Free && (task.builder < s.builder || task.unknown));
         !(self.rules.sweep_after_answers && unanswered || self.rules.sweep_after_window && s.window)
     }
 

@@ -46,7 +46,10 @@ impl Flow {
             }
             Step::Send(number) => {
                 let Task { builder, label, .. } = task(number);
-                format!("task {number} takes its snapshot and sends {}, label {label}", document(self.assemble(s, builder)))
+                format!(
+                    "task {number} takes its snapshot and sends {}, label {label}",
+                    document(self.assemble(s, builder))
+                )
             }
             Step::Apply(place) => {
                 let request = s.net[usize::from(place)];

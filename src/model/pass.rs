@@ -30,6 +30,9 @@ pub struct Pass {
     pub builder_version: BuilderVersion,
     /// Whether no document may be read below a marker of its own, because something older may still be written.
     pub needs_barrier: bool,
+    /// Whether it must be run once more behind another marker, because something was asked after the present run began to read.
+    #[serde(default)]
+    pub again: bool,
     /// That marker's position, once it was seen.
     pub barrier: Option<Position>,
     /// How far it is.

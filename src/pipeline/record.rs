@@ -55,8 +55,11 @@ pub fn ask(state: &mut StateDocument, mut request: PassRequest) {
         let pass = &mut state.passes[place];
         pass.asked = pass.asked.max(request.asked);
         pass.sweep |= request.sweep;
-        if request.needs_barrier {
-            // Another pass in its place: what runs now was read too early, whatever it does yet.
+        // Not cut short when it reads already: requests that come faster than a run would starve it.
+        if request.needs_barrier && (!pass.needs_barrier || pass.barrier.is_some()) {
+            pass.again = true;
+        } else if request.needs_barrier {
+            // Another pass in its place: the marker that it waits for may have been written before.
             state.last_pass += 1;
             *pass = Pass {
                 id: state.last_pass,
@@ -80,6 +83,7 @@ pub fn ask(state: &mut StateDocument, mut request: PassRequest) {
         begun: request.asked,
         builder_version,
         needs_barrier: request.needs_barrier,
+        again: false,
         barrier: None,
         progress: PassProgress::default(),
         sweep: request.sweep,
@@ -92,6 +96,20 @@ pub fn end(state: &mut StateDocument, run: &Pass) -> bool {
     let Some(place) = state.passes.iter().position(|pass| pass.id == run.id) else { return true };
     let pass = &mut state.passes[place];
     if !same_run(pass, run) {
+        return false;
+    }
+    if pass.again {
+        let next = Pass {
+            id: state.last_pass + 1,
+            begun: pass.asked,
+            needs_barrier: true,
+            again: false,
+            barrier: None,
+            progress: PassProgress::default(),
+            ..pass.clone()
+        };
+        *pass = next;
+        state.last_pass += 1;
         return false;
     }
     if pass.asked > run.begun || pass.sweep != run.sweep {
@@ -155,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_a_barrier_takes_the_place_of_a_run_that_read_too_early() {
+    fn a_request_with_a_barrier_is_not_met_by_a_run_that_reads_already_and_does_not_cut_it_short() {
         let mut state = state();
         ask(&mut state, request(PassSet::Index, 10));
         let early = state.passes[0].clone();
@@ -163,10 +181,15 @@ mod tests {
             &mut state,
             PassRequest { needs_barrier: true, reason: PassReason::CatalogChanged, ..request(PassSet::Index, 10) },
         );
-        assert!(!state.passes.iter().any(|pass| same_run(pass, &early)));
-        assert!(end(&mut state, &early), "it has nothing to end");
-        assert_eq!((state.passes.len(), state.passes[0].reason), (1, PassReason::CatalogChanged));
-        assert!(state.passes[0].barrier.is_none() && state.passes[0].needs_barrier);
+        assert!(state.passes.iter().any(|pass| same_run(pass, &early)), "it goes on");
+        assert!(!end(&mut state, &early), "and is followed by another");
+        let next = state.passes[0].clone();
+        assert!(next.id != early.id && next.barrier.is_none() && next.needs_barrier);
+        // One that waits for its marker begins anew: the marker may be older than the request.
+        ask(&mut state, PassRequest { needs_barrier: true, ..request(PassSet::Index, 10) });
+        assert!(!state.passes.iter().any(|pass| same_run(pass, &next)));
+        let last = state.passes[0].clone();
+        assert!(end(&mut state, &last) && state.passes.is_empty());
     }
 
     #[test]

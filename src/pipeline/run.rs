@@ -116,7 +116,11 @@ impl Flow {
         stages.join(&self.shutdown, &self.limits).await?;
         if settled.load(Ordering::Acquire) {
             // Every request was answered, and every outcome is final: the next start has nothing to wait for.
-            ledger.update(|state| state.settled = true).await?;
+            // A sink that goes away together with it only makes the next start wait.
+            let settling = ledger.update(|state| state.settled = true);
+            if !matches!(tokio::time::timeout(self.limits.drain_for, settling).await, Ok(Ok(()))) {
+                tracing::debug!(pipeline = %self.name, "the state does not say that nothing is late");
+            }
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
             source: stream.identity.clone(),
             history: History::FIRST,
             checkpoint: stream.confirmed,
-            next_xid: stream.next_xid,
+            next_xid: 0,
             crash_sign: None,
             catalog: Default::default(),
             settled: true,
@@ -102,7 +102,10 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
     }
     state.owner = found.owner.to_owned();
     state.source = stream.identity.clone();
-    state.next_xid = stream.next_xid;
+    // Kept beside the checkpoint, of transactions that were seen: what the source would give out next may be forgotten by a crash.
+    if again == Some(PassReason::SourceChanged) {
+        state.next_xid = 0;
+    }
     state.crash_sign = stream.crash_sign.clone();
     state.settled = false;
     let redefined = redefined(&state, found);
@@ -137,10 +140,12 @@ pub fn begin(previous: Option<StateDocument>, found: &Found<'_>) -> Result<State
         state.generations.insert(index.name.clone(), entry);
         let recorded = state.passes.iter().any(|pass| *pass.index == *index.name && pass.set == PassSet::Index);
         let Some(reason) = reason else { continue };
-        // An unfinished backfill goes on where it was; everything else is asked anew.
+        // An unfinished backfill goes on where it was; everything else is asked anew, and takes the place of all that is on
+        // record: of a position in another log, or done in an index that is not there any more.
         if reason == PassReason::Backfill && recorded && same {
             continue;
         }
+        state.passes.retain(|pass| *pass.index != *index.name);
         let older_may_come = reason != PassReason::Backfill;
         record::ask(
             &mut state,
@@ -224,7 +229,7 @@ fn redefined(state: &StateDocument, found: &Found<'_>) -> BTreeSet<String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::{SourceIdentity, TableName};
+    use crate::model::{Pass, SourceIdentity, TableName};
 
     fn stream() -> StreamStart {
         StreamStart {
@@ -299,6 +304,7 @@ pub(super) mod tests {
         let pass = state.passes[0].clone();
         assert!(record::end(&mut state, &pass));
         state.checkpoint = Position::new(150);
+        state.next_xid = 50;
         state
     }
 
@@ -361,6 +367,22 @@ pub(super) mod tests {
                 (vec![PassReason::SourceChanged], History::FIRST.next().unwrap())
             );
         }
+    }
+
+    #[test]
+    fn an_index_made_anew_in_the_middle_of_a_pass_is_filled_from_the_beginning() {
+        let mut previous = first();
+        previous.passes[0].progress.documents = 5;
+        let next = start(Some(previous), |_, generation, _| generation.uuid = "other".into());
+        assert_eq!((reasons(&next), next.passes[0].progress.documents), (vec![PassReason::Backfill], 0));
+    }
+
+    #[test]
+    fn a_pass_of_another_source_s_log_waits_for_none_of_its_positions() {
+        let mut previous = state();
+        previous.passes.push(Pass { asked: Position::new(1 << 50), ..first().passes[0].clone() });
+        let next = start(Some(previous), |stream, _, _| stream.identity.system_identifier = "8".into());
+        assert_eq!((next.passes.len(), next.passes[0].asked), (1, Position::new(200)));
     }
 
     #[test]

@@ -120,7 +120,8 @@ impl Fence {
 
     /// The source's next transaction id is at least that, given that it has had one with these low bits.
     pub fn next_xid(&self, xid: u32) -> u64 {
-        self.seen.as_ref().map_or(0, |seen| seen.snapshot.xmax.max(seen.snapshot.widen(xid) + 1))
+        // Not the snapshot's xmax: ids that were given out and never flushed are given out again after a crash.
+        self.seen.as_ref().map_or(0, |seen| seen.snapshot.widen(xid) + 1)
     }
 
     fn shown(&self, xid: u32, commit: Position) -> bool {

@@ -48,8 +48,12 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     let settled =
         lost_slot::settle(&control.client, name, publication, slot.as_ref(), published.is_some(), request).await?;
     let extended = published.as_ref().is_none_or(|facts| !publication::missing(facts, tables).is_empty());
-    publication::ensure(&control.client, options, facts.version, tables, published.as_ref()).await?;
     let created = settled == Settled::Make;
+    if extended || created {
+        // Until the wait below is over, whatever fails in between.
+        source.quiet.store(false, Ordering::Release);
+    }
+    publication::ensure(&control.client, options, facts.version, tables, published.as_ref()).await?;
     if created {
         slot::create(&control.client, &reader.client, name, facts.version, observer).await?;
     }
@@ -75,7 +79,7 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
 
     // Not only when something was made just now: whoever ran the ALTER PUBLICATION, or crashed after it, did not wait for us.
     // A stream that this process opens again has it behind itself: then a transaction that is open for hours holds up nothing.
-    if created || extended || !source.quiet.load(Ordering::Acquire) {
+    if !source.quiet.load(Ordering::Acquire) {
         quiet_point::wait(&control.client, observer).await?;
         source.quiet.store(true, Ordering::Release);
     }

@@ -111,10 +111,7 @@ impl Stream {
             }
             let received = tokio::select! {
                 biased;
-                received = self.replication.recv() => received,
-                failure = heartbeat::run(self.heartbeat.as_mut(), &self.control) => return Err(failure),
-                failure = self.privilege_watch.run() => return Err(failure),
-                () = self.overtaken.look() => continue,
+                // In front of the stream, which may always have something: it is only due now and then.
                 noticed = self.catalog_watch.run(&self.control) => {
                     let Noticed { tables, reopen } = noticed?;
                     self.reopen = reopen;
@@ -124,6 +121,10 @@ impl Stream {
                     }
                     continue;
                 }
+                received = self.replication.recv() => received,
+                failure = heartbeat::run(self.heartbeat.as_mut(), &self.control) => return Err(failure),
+                failure = self.privilege_watch.run() => return Err(failure),
+                () = self.overtaken.look() => continue,
             };
             if let Some(heartbeat) = &mut self.heartbeat {
                 heartbeat.heard();

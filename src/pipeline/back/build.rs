@@ -78,7 +78,7 @@ pub(super) async fn build(back: &Back, task: &Task, ids: Vec<String>) -> Result<
             Err(failure) => failure,
         };
         match failure.class {
-            FailureClass::Fatal => return Err(failure),
+            FailureClass::Restart | FailureClass::Fatal => return Err(failure),
             FailureClass::Transient => {
                 back.observer.on_retry("build", failure.message());
                 back.observer.on_error(&failure);

@@ -250,7 +250,7 @@ async fn quarantine(back: &Back, task: &Task, rejected: Vec<(String, Rejection)>
     let mut backoff = Backoff::new(&back.limits);
     loop {
         match back.sink.quarantine(&records).await {
-            Err(failure) if failure.class != FailureClass::Fatal => {
+            Err(failure) if !matches!(failure.class, FailureClass::Restart | FailureClass::Fatal) => {
                 back.observer.on_retry("quarantine", failure.message());
                 back.observer.on_error(&failure);
                 if !backoff.wait(&back.stop).await {

@@ -35,6 +35,11 @@ impl Watermark {
         number
     }
 
+    /// Batches that are not part of the prefix yet.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     /// That batch is durable. Answers where the watermark is now.
     pub fn finish(&mut self, number: u64) -> End {
         if let Some((_, finished)) = self.ends.get_mut(&number) {
@@ -78,7 +83,7 @@ pub async fn run(
     let mut open = true;
     loop {
         tokio::select! {
-            batch = batches.recv(), if open && settling.len() < limits.unsettled_batches_max.max(1) => match batch {
+            batch = batches.recv(), if open && watermark.len() < limits.unsettled_batches_max.max(1) => match batch {
                 Some(Dispatched { end, done, in_flight }) => {
                     let number = watermark.open(end);
                     writing.push(async move { (done.written().await, number, in_flight) });

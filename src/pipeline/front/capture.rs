@@ -134,8 +134,9 @@ impl Capture {
         let start = stream.start().clone();
         let mut catalog = start.catalog.clone();
         let mut confirmed = start.confirmed;
+        let mut next_xid = 0;
         loop {
-            let lost = match self.follow(&mut *stream, &mut confirmed, &mut catalog).await? {
+            let lost = match self.follow(&mut *stream, &mut confirmed, &mut catalog, &mut next_xid).await? {
                 Followed::Stopped => break,
                 Followed::Lost(failure) => failure,
             };
@@ -153,7 +154,7 @@ impl Capture {
                 Err(_) if self.stop.is_cancelled() => return Ok(()),
                 Err(failure) => return Err(failure),
             };
-            goes_on(&start, confirmed, stream.start())?;
+            goes_on(&start, confirmed, next_xid, stream.start())?;
             let changed = changed(&catalog, &stream.start().catalog);
             if !changed.is_empty() && !self.queue.send(CaptureEvent::Catalog { tables: changed }).await {
                 break;
@@ -174,6 +175,7 @@ impl Capture {
         stream: &mut dyn ChangeStream,
         confirmed: &mut Position,
         catalog: &mut Catalog,
+        next_xid: &mut u64,
     ) -> Result<Followed, Failure> {
         enum Next {
             Confirm,
@@ -201,7 +203,10 @@ impl Capture {
                     self.published.raise(change.position);
                     self.observer.on_captured(1, change.bytes());
                 }
-                CaptureEvent::End { position, .. } => self.published.raise_before(*position),
+                CaptureEvent::End { position, next_xid: seen, .. } => {
+                    self.published.raise_before(*position);
+                    *next_xid = (*next_xid).max(*seen);
+                }
                 CaptureEvent::Marker { token, position } => {
                     self.published.raise(*position);
                     self.markers.seen(*token, *position);
@@ -256,9 +261,9 @@ fn changed(before: &Catalog, now: &Catalog) -> Catalog {
 
 /// A stream that was opened again must go on where the last one was; otherwise only the comparison at a start knows what
 /// follows.
-fn goes_on(before: &StreamStart, confirmed: Position, now: &StreamStart) -> Result<(), Failure> {
+fn goes_on(before: &StreamStart, confirmed: Position, next_xid: u64, now: &StreamStart) -> Result<(), Failure> {
     let crashed = now.loses_commits && now.crash_sign != before.crash_sign;
-    let gone_back = now.flushed < confirmed || now.next_xid < before.next_xid;
+    let gone_back = now.flushed < confirmed || now.next_xid < next_xid;
     if now.identity == before.identity && !now.created && !crashed && !gone_back && now.confirmed <= confirmed {
         return Ok(());
     }

@@ -150,19 +150,12 @@ impl Dispatcher {
         Ok(Done { written: was_written, settled: was_settled })
     }
 
-    /// Waits until no late window is open; then nothing can come back that a walk of the index would have missed.
-    pub async fn late_window_closed(&mut self) {
-        loop {
-            let open_until = *self.late_window.borrow_and_update();
-            let Some(until) = open_until.filter(|until| *until > Instant::now()) else { return };
-            tokio::select! {
-                () = tokio::time::sleep_until(until) => {}
-                changed = self.late_window.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                }
-            }
+    /// Waits until the late window that is open now, if one is, would close; then nothing from before can come back that a walk
+    /// of the index would miss. What makes it longer meanwhile is of this flow, and is looked at again id by id.
+    pub async fn late_window_closed(&self) {
+        let open_until = *self.late_window.borrow();
+        if let Some(until) = open_until {
+            tokio::time::sleep_until(until).await;
         }
     }
 

@@ -163,7 +163,12 @@ impl Passes {
             PassSet::Query { name, params } => {
                 let query = Query { name: name.clone(), params: params.clone() };
                 match self.walk_query(&pass, query, &mut walk).await {
-                    Err(failure) if !matches!(failure.class, FailureClass::Transient | FailureClass::Fatal) => {
+                    Err(failure)
+                        if !matches!(
+                            failure.class,
+                            FailureClass::Transient | FailureClass::Restart | FailureClass::Fatal
+                        ) =>
+                    {
                         return self.walk_all_instead(&pass, failure).await;
                     }
                     walked => walked?,
@@ -303,10 +308,9 @@ impl Passes {
         {
             let _only_waits = self.settling.enter(pass.id);
             walk.tell(true, false);
-            let mut dispatcher = self.dispatcher.clone();
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(false),
-                () = dispatcher.late_window_closed() => {}
+                () = self.dispatcher.late_window_closed() => {}
             }
         }
         walk.report(false);

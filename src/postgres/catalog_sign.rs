@@ -78,7 +78,7 @@ const SIGN_BYTES: usize = 16;
 /// version has.
 const TABLES: &str = "\
     select w.place, \
-      concat_ws('|', c.oid, c.relkind, c.relpersistence, p.sent, ( \
+      concat_ws('|', c.oid, c.relkind, c.relpersistence, p.sent, p.entry, ( \
         select string_agg(concat_ws(',', l.oid, l.relkind, l.relpersistence, pg_get_expr(l.relpartbound, l.oid), \
             case when l.oid <> c.oid then pg_relation_filenode(l.oid) end, l.relreplident, ( \
               select string_agg(i.indexrelid || ':' || i.indkey::text, ';' order by i.indexrelid) from pg_index i \
@@ -96,7 +96,7 @@ const TABLES: &str = "\
             and to_jsonb(r) ->> 'prqual' is null and to_jsonb(r) ->> 'prattrs' is null) \
           then 'all' else concat_ws(',', bool_and(p.pubinsert), bool_and(p.pubupdate), bool_and(p.pubdelete), \
             bool_and(p.pubtruncate), bool_and(p.pubviaroot), max(to_jsonb(r) ->> 'prqual'), max(to_jsonb(r) ->> 'prattrs')) \
-          end as sent \
+          end as sent, max(r.oid::text || ',' || r.xmin::text || ',' || p.xmin::text) as entry \
       from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid \
       where p.pubname = $3 and exists (select from pg_publication_tables t \
         where t.pubname = p.pubname and t.schemaname = w.schema and t.tablename = w.name)) p on true \

@@ -63,6 +63,14 @@ impl Link {
         self.0.borrow().epoch()
     }
 
+    /// The same as [`ready`](Self::ready), without waiting: 0 while capture is lost. For whoever reads no rows.
+    pub fn now(&self) -> (u64, Option<ServerIdentity>) {
+        match &*self.0.borrow() {
+            Capture::Open { epoch, server } => (*epoch, Some(server.clone())),
+            Capture::NotYet | Capture::Lost { .. } => (0, None),
+        }
+    }
+
     /// The epoch in which a read may begin now and the server it must go to; `None` before the first stream. Waits while
     /// capture is lost.
     pub async fn ready(&self, wait_max: Duration) -> Result<(u64, Option<ServerIdentity>), Failure> {
@@ -118,6 +126,7 @@ mod tests {
         assert_eq!(link.ready(wait).await.expect("open").0, 1);
         drop(first);
         assert!(link.ready(wait).await.is_err());
+        assert_eq!(link.now(), (0, None), "statements may be prepared all the same, on connections that no read uses");
         let _second = link.open(server());
         assert_eq!(link.ready(wait).await.expect("open again").0, 2);
     }

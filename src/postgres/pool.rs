@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Error, Statement};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connect::Connection;
-use super::server;
+use super::server::{self, ServerIdentity};
 use super::source::Source;
 use crate::edges::Failure;
 
@@ -90,15 +90,38 @@ impl Pool {
     ///
     /// `Transient` when that took too long, when the server cannot be reached or is not capture's.
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, Failure> {
+        let permit = self.permit().await?;
+        let (epoch, captured) = self.source.link.ready(self.source.options.read_wait_max).await?;
+        self.lease_in(permit, epoch, captured).await
+    }
+
+    /// The same for whoever reads no rows, so that capture need not be there: a flow that begins again prepares its
+    /// statements before it opens the stream.
+    pub async fn lease_to_look(self: &Arc<Self>) -> Result<Lease, Failure> {
+        let permit = self.permit().await?;
+        let (epoch, captured) = self.source.link.now();
+        self.lease_in(permit, epoch, captured).await
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
         let wait_max = self.source.options.read_wait_max;
-        let permit = tokio::time::timeout(wait_max, Arc::clone(&self.permits).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else {
-            let count = self.source.options.read_connections_max;
-            return Err(Failure::transient(format!(
-                "failed to begin a read: all {count} read connections were busy for {wait_max:?}"
-            )));
-        };
-        let (epoch, captured) = self.source.link.ready(wait_max).await?;
+        match tokio::time::timeout(wait_max, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => {
+                let count = self.source.options.read_connections_max;
+                Err(Failure::transient(format!(
+                    "failed to begin a read: all {count} read connections were busy for {wait_max:?}"
+                )))
+            }
+        }
+    }
+
+    async fn lease_in(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        epoch: u64,
+        captured: Option<ServerIdentity>,
+    ) -> Result<Lease, Failure> {
         let lease = |connection| Lease {
             connection: Some(connection),
             state: State::Clean,

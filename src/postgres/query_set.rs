@@ -58,7 +58,7 @@ async fn look(
     pool: &Arc<Pool>,
     declaration: &Declaration,
 ) -> Result<(HashMap<String, Declared>, Vec<Problem>), Failure> {
-    let mut lease = pool.lease().await?;
+    let mut lease = pool.lease_to_look().await?;
     let client = lease.work()?.client();
     let mut planned = HashMap::new();
     let mut problems = Vec::new();

@@ -23,8 +23,8 @@ async fn refused_until_allowed(lose: impl AsyncFn(&Scene), said: &str) {
     assert!(scene.in_step().await.terminate().success());
     scene.slot_free().await;
     lose(&scene).await;
-    let slots = "select coalesce(string_agg(to_jsonb(s)::text, ' '), 'none') from pg_replication_slots s \
-                 where database = current_database()";
+    let slots = "select coalesce(string_agg(slot_name || ' ' || confirmed_flush_lsn, ' '), 'none') \
+                 from pg_replication_slots where database = current_database()";
     let before = scene.ask(slots).await;
     let docmill = scene.shop.run();
     assert!(!docmill.ended(PATIENCE).await.success());

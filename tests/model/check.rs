@@ -1,5 +1,5 @@
-//! How a model is explored: breadth first with one thread, so that the first counter-example is a shortest one, printed as
-//! numbered steps. May use `stateright`; knows none of the models.
+//! How a model is explored: breadth first with one thread, so that the first counter-example is a shortest one, printed
+//! as numbered steps. May use `stateright`; knows none of the models.
 
 use std::fmt::Debug;
 use std::hash::Hash;

@@ -1,11 +1,13 @@
-//! Several destinations (pipelines or generations) on one slot: who may confirm, who may go on, who must be assembled again. The
-//! log is some changes, each of which every destination needs; assembling everything at some moment brings all before it.
+//! Several destinations (pipelines or generations) on one slot: who may confirm, who may go on, who must be assembled
+//! again. The log is some changes, each of which every destination needs; assembling everything at some moment brings
+//! all before it.
 //!
 //! Rules:
 //! - each destination keeps a checkpoint in its own sink, written before the slot is confirmed at it;
 //! - the slot is confirmed at the smallest checkpoint of the destinations that count (neither parked nor dropped);
-//! - at a start, at a return, and when a destination is put back there is one comparison: `checkpoint >= confirmed` goes on,
-//!   otherwise everything is assembled again. Parked, taken out and put back, slot made anew, sink restored: one case.
+//! - at a start, at a return, and when a destination is put back there is one comparison: `checkpoint >= confirmed`
+//!   goes on, otherwise everything is assembled again. Parked, taken out and put back, slot made anew, sink restored:
+//!   one case.
 
 use crate::check::{Protocol, breaks, holds};
 

@@ -1,6 +1,7 @@
-//! Positions that go backwards: a fail-over to a server with a shorter log (a lagging standby, a restored backup), and a source
-//! that crashes with asynchronous commit, where commits that reads showed are gone and their positions are used again. One
-//! document, whose content is the last commit; the fence is left out (`flow`), a read shows everything published or more.
+//! Positions that go backwards: a fail-over to a server with a shorter log (a lagging standby, a restored backup), and
+//! a source that crashes with asynchronous commit, where commits that reads showed are gone and their positions are
+//! used again. One document, whose content is the last commit; the fence is left out (`flow`), a read shows everything
+//! published or more.
 //!
 //! Rules:
 //! - a version is a history number and a label; the number goes up when the source is another one or its log went back;
@@ -8,8 +9,8 @@
 //! - reads go to the server that the stream comes from;
 //! - another history assembles everything again;
 //! - a source that crashed and may have lost commits is noticed, and everything is assembled again behind a marker;
-//! - the server streams only what is on its disk (PostgreSQL does: its log is decoded up to the flush position), so that a commit
-//!   that was *published* is never lost. Without that, the pass after a crash needs another history, too.
+//! - the server streams only what is on its disk (PostgreSQL does: its log is decoded up to the flush position), so
+//!   that a commit that was *published* is never lost. Without that, the pass after a crash needs another history, too.
 
 use crate::check::{Protocol, breaks, holds};
 use crate::list::List;

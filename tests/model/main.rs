@@ -1,6 +1,6 @@
-//! The delivery protocol as an executable model: the specification of what `src/pipeline` does, explored exhaustively within small
-//! bounds. With all rules on, no end that can be reached differs from the rows; without any one of them the shortest way to a wrong
-//! end is printed (`cargo test --test model -- --nocapture`).
+//! The delivery protocol as an executable model: the specification of what `src/pipeline` does, explored exhaustively
+//! within small bounds. With all rules on, no end that can be reached differs from the rows; without any one of them
+//! the shortest way to a wrong end is printed (`cargo test --test model -- --nocapture`).
 //!
 //! | file | about |
 //! |---|---|
@@ -14,8 +14,9 @@
 //! | `quarantine.rs` | records of refused documents |
 //! | `resolve.rs` | which keys must be in the replica identity |
 //!
-//! `check.rs` explores with the crate `stateright`; `list.rs` is a list inside a state. A model is a [`check::Protocol`]: states of few
-//! bytes, steps with their guards and effects, what is wrong, and each step in plain words.
+//! `check.rs` explores with the crate `stateright`; `list.rs` is a list inside a state. A model is a
+//! [`check::Protocol`]: states of few bytes, steps with their guards and effects, what is wrong, and each step in plain
+//! words.
 
 mod check;
 mod destinations;

@@ -1,7 +1,8 @@
 //! The order of publication: one document of two rows, two transactions, two workers.
 //!
-//! Rule: transactions are published strictly in commit order, even where a later commit is visible first. The label is the
-//! highest position that was published, so a label says "everything at or before it" only if nothing before it is missing.
+//! Rule: transactions are published strictly in commit order, even where a later commit is visible first. The label is
+//! the highest position that was published, so a label says "everything at or before it" only if nothing before it is
+//! missing.
 
 use crate::check::{Protocol, breaks, holds};
 use crate::list::List;

@@ -1,12 +1,13 @@
-//! Two processes on one destination: the first stands still for as long as it likes between any two steps (SIGSTOP, a paused
-//! machine), the second takes slot and destination over, the first goes on.
+//! Two processes on one destination: the first stands still for as long as it likes between any two steps (SIGSTOP, a
+//! paused machine), the second takes slot and destination over, the first goes on.
 //!
 //! Rules:
-//! - the state is written by compare-and-set only, and a lost compare ends the process: otherwise the first writes back a state
-//!   without the pass that the second recorded, and the position that allowed it is confirmed already;
+//! - the state is written by compare-and-set only, and a lost compare ends the process: otherwise the first writes back
+//!   a state without the pass that the second recorded, and the position that allowed it is confirmed already;
 //! - bytes that were read longer ago than a late window can cover are not sent;
-//! - a process reads documents only while it has a fresh proof that it owns the state. Compare-and-set guards the state, not the
-//!   documents, and the second's window at its start covers only what the first had read when the second began.
+//! - a process reads documents only while it has a fresh proof that it owns the state. Compare-and-set guards the
+//!   state, not the documents, and the second's window at its start covers only what the first had read when the second
+//!   began.
 
 use crate::check::{Protocol, breaks, holds};
 

@@ -1,8 +1,9 @@
 //! Passes asked for again while they run or rest: two documents walked one after the other, three TRUNCATEs, crashes.
 //!
-//! Rules: a request is durable before the position that it allows is confirmed; the record holds the *position* of the newest
-//! request, and the pass ends by compare-and-set on it; a newer request makes the walk begin anew, either at once (it resets the
-//! progress in the same write) or after the present walk (it goes on, and the position it began at is in the record too).
+//! Rules: a request is durable before the position that it allows is confirmed; the record holds the *position* of the
+//! newest request, and the pass ends by compare-and-set on it; a newer request makes the walk begin anew, either at
+//! once (it resets the progress in the same write) or after the present walk (it goes on, and the position it began at
+//! is in the record too).
 
 use crate::check::{Protocol, breaks, holds};
 

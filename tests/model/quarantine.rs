@@ -1,9 +1,9 @@
-//! Quarantine records: one document, versions 1 to n of it, some of which the mapping refuses; writes and the records' puts and
-//! clears arrive in any order.
+//! Quarantine records: one document, versions 1 to n of it, some of which the mapping refuses; writes and the records'
+//! puts and clears arrive in any order.
 //!
-//! Rules: a record is put and cleared under the label of the assembly that was refused or written, and the higher label wins; a
-//! cleared record's version is not forgotten while a put may still be late (a deletion of it would be: the end names what that
-//! costs).
+//! Rules: a record is put and cleared under the label of the assembly that was refused or written, and the higher label
+//! wins; a cleared record's version is not forgotten while a put may still be late (a deletion of it would be: the end
+//! names what that costs).
 
 use crate::check::{Protocol, breaks, holds};
 use crate::list::List;

@@ -1,8 +1,9 @@
 //! Keys: which columns' *old* values a change must carry so that it leads to every document it concerns.
 //!
-//! Rule: a changed row is resolved by its old and its new keys; a hop through another table reads the rows as they are *then*.
-//! That misses nothing, provided that for each table on a path the columns by which it is joined *towards the root* are in its
-//! replica identity (for the root: the columns that make the id). Not the columns of the other side, not those of filters.
+//! Rule: a changed row is resolved by its old and its new keys; a hop through another table reads the rows as they are
+//! *then*. That misses nothing, provided that for each table on a path the columns by which it is joined *towards the
+//! root* are in its replica identity (for the root: the columns that make the id). Not the columns of the other side,
+//! not those of filters.
 //!
 //! | path | needed in the identity | not needed |
 //! |---|---|---|
@@ -12,8 +13,8 @@
 //! | root.m -> middle.code, middle.p -> parent.code | middle.code, parent.code | root.m, middle.p |
 //! | root <- junction(r, t) -> tag.code | junction.r, tag.code | junction.t |
 //!
-//! Rows move, go and come in transactions of one or two changes; each change is resolved at any moment after its commit, in any
-//! order; what it leads to is assembled then (the versions let the newest assembly win: see `flow`).
+//! Rows move, go and come in transactions of one or two changes; each change is resolved at any moment after its
+//! commit, in any order; what it leads to is assembled then (the versions let the newest assembly win: see `flow`).
 
 use crate::check::{Protocol, breaks, holds};
 use crate::list::List;

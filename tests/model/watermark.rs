@@ -1,8 +1,9 @@
-//! Batches, watermark and confirmed position: a transaction that writes two documents, and one that writes the first again.
+//! Batches, watermark and confirmed position: a transaction that writes two documents, and one that writes the first
+//! again.
 //!
-//! Rules: the end of a transaction is a mark of its own behind its last row, and only the batch that holds it completes the
-//! transaction; the watermark goes over the contiguous prefix of batches that are *written*, in whatever order they finish;
-//! the slot is confirmed at the watermark at most.
+//! Rules: the end of a transaction is a mark of its own behind its last row, and only the batch that holds it completes
+//! the transaction; the watermark goes over the contiguous prefix of batches that are *written*, in whatever order they
+//! finish; the slot is confirmed at the watermark at most.
 
 use crate::check::{Protocol, breaks, holds};
 use crate::list::List;

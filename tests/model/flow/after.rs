@@ -7,7 +7,7 @@ use super::state::{
 use super::steps::Step;
 
 /// Versions begin at 1: 0 is no version.
-fn version(label: u8) -> u8 {
+pub(super) fn version(label: u8) -> u8 {
     label + 1
 }
 
@@ -64,12 +64,14 @@ impl Flow {
             Step::Swap => self.swap_builder(&mut s),
             Step::WriteMarker => {
                 s.log.push(Entry::Marker);
-                s.barrier = Barrier::Marked(s.log.len() as u8);
+                s.fresh = s.log.len() as u8;
+                s.barrier = Barrier::Marked(s.fresh);
                 s.record.marked = true;
             }
             Step::BarrierReached => s.barrier = Barrier::None,
             Step::SweepFindsNothing => end_pass(&mut s),
-            Step::RecordLast => s.record = Record { builder: s.builder, pending: false, marked: false },
+            Step::HandOver => self.hand_over(&mut s),
+            Step::RecordLast => s.record = Record { builder: s.builder, ..Record::default() },
             Step::Crash(builder) => {
                 s.left.crash -= 1;
                 self.restart(&mut s, builder);
@@ -247,13 +249,25 @@ impl Flow {
         s.advance();
     }
 
+    /// Nobody waits for the remembered document any more: the sweep on record looks at it when the window has closed.
+    fn hand_over(&self, s: &mut State) {
+        s.left.hand_over -= 1;
+        s.look = Look::None;
+        s.record = Record { builder: s.builder, pending: true, marked: false, held: true };
+        (s.pass, s.barrier) = (Pass::Todo, Barrier::Unmarked);
+        for batch in s.batches.iter_mut().filter(|batch| batch.phase == Phase::Kept) {
+            batch.phase = Phase::Done;
+        }
+        s.advance();
+    }
+
     fn swap_builder(&self, s: &mut State) {
         s.left.swap -= 1;
         s.builder += 1;
         s.pass = Pass::Todo;
         s.barrier = if self.rules.barrier { Barrier::Unmarked } else { Barrier::None };
         if self.rules.record_first {
-            s.record = Record { builder: s.builder, pending: true, marked: false };
+            s.record = Record { builder: s.builder, pending: true, ..Record::default() };
         }
         if self.rules.old_reads_first {
             let (builder, published) = (s.builder, s.published);
@@ -297,7 +311,7 @@ impl Flow {
             s.barrier = Barrier::Unmarked;
         }
         if self.rules.record_first {
-            s.record = Record { builder, pending: true, marked: false };
+            s.record = Record { builder, pending: true, marked: false, held: same && s.record.held };
         }
     }
 }
@@ -320,6 +334,6 @@ fn again_with(task: &mut Task, builder: u8, published: u8) {
 fn end_pass(s: &mut State) {
     s.pass = Pass::None;
     if s.record.builder == s.builder {
-        s.record.pending = false;
+        (s.record.pending, s.record.held, s.fresh) = (false, false, 0);
     }
 }

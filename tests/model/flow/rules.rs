@@ -1,4 +1,5 @@
-//! The rules of the model of one document, each of which can be switched off, and the bounds within which it is explored.
+//! The rules of the model of one document, each of which can be switched off, and the bounds within which it is
+//! explored.
 
 use super::state::{Left, Transaction};
 
@@ -51,9 +52,11 @@ pub struct Rules {
     pub barrier_anew: bool,
     /// The marker is written only when no read of the old builder is left to come.
     pub old_reads_first: bool,
-    /// The sweep waits for the answers that the old builder still waits for. A task with an unknown outcome that is not
-    /// reported yet waits for one, whatever builder it is with now: its window opens only with the report.
+    /// The sweep waits for the answers that the old builder still waits for.
     pub sweep_after_answers: bool,
+    /// The sweep waits for the report of a task with an unknown outcome, whatever builder it is with now: its window
+    /// opens only with the report.
+    pub sweep_after_reports: bool,
     /// The sweep waits for the late window.
     pub sweep_after_window: bool,
 }
@@ -84,6 +87,7 @@ impl Rules {
         barrier_anew: true,
         old_reads_first: true,
         sweep_after_answers: true,
+        sweep_after_reports: true,
         sweep_after_window: true,
     };
 }
@@ -107,7 +111,7 @@ pub struct Bounds {
 
 impl Bounds {
     pub const fn of(transactions: &'static [Transaction]) -> Self {
-        let left = Left { crash: 0, unknown: 0, forget: 0, swap: 0, other: 0, clean: 0, give_back: 0 };
+        let left = Left { crash: 0, unknown: 0, forget: 0, swap: 0, other: 0, clean: 0, give_back: 0, hand_over: 0 };
         Self { transactions, left, batch: 1, cut: false, restart_with: &[], other_ids: false, stamp_apart: false }
     }
 }

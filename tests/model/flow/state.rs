@@ -152,6 +152,8 @@ pub struct Record {
     pub builder: u8,
     pub pending: bool,
     pub marked: bool,
+    /// It is a sweep alone, of what was remembered.
+    pub held: bool,
 }
 
 /// How often each thing may still go wrong.
@@ -165,6 +167,7 @@ pub struct Left {
     pub other: u8,
     pub clean: u8,
     pub give_back: u8,
+    pub hand_over: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -189,6 +192,8 @@ pub struct State {
     pub confirmed: u8,
     pub builder: u8,
     pub barrier: Barrier,
+    /// The marker of the pass: what is written at or above it the sweep leaves alone.
+    pub fresh: u8,
     pub pass: Pass,
     pub record: Record,
     /// Durable: the last shutdown was clean.

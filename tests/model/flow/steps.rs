@@ -1,6 +1,7 @@
 //! What may happen to one document, and when: the guards. The effects are in `after.rs`.
 
 use super::Flow;
+use super::after::version;
 use super::state::{ABSENT, Barrier, Entry, Look, Owner, Pass, Phase, Stage, State, Write};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,10 @@ pub enum Step {
     Swap,
     WriteMarker,
     BarrierReached,
-    /// The sweep does not find the document in the index.
+    /// The sweep does not find the document in the index, or nothing older than the marker.
     SweepFindsNothing,
+    /// Too much is remembered: a sweep is recorded instead.
+    HandOver,
     /// The record of a change of builder is written after its pass (without the rule).
     RecordLast,
     /// `kill -9` and a start with this builder.
@@ -109,12 +112,12 @@ impl Flow {
             steps.push(Step::Make);
         }
         if s.pass == Pass::Todo && s.barrier == Barrier::None {
-            if !(self.bounds.other_ids && s.builder > 1) {
+            if !(self.bounds.other_ids && s.builder > 1 || s.record.held) {
                 if hand {
                     steps.push(Step::MakeForPass);
                 }
             } else if self.sweep_may_begin(s) {
-                if s.index.content == ABSENT {
+                if s.index.content == ABSENT || s.index.version >= version(s.fresh) {
                     steps.push(Step::SweepFindsNothing);
                 } else if hand {
                     steps.push(Step::MakeForPass);
@@ -127,9 +130,10 @@ impl Flow {
     }
 
     fn sweep_may_begin(&self, s: &State) -> bool {
-        let unanswered =
-            s.tasks.iter().any(|task| task.stage != Stage::Free && (task.builder < s.builder || task.unknown));
-        !(self.rules.sweep_after_answers && unanswered || self.rules.sweep_after_window && s.window)
+        let under_way = || s.tasks.iter().filter(|task| task.stage != Stage::Free);
+        let unanswered = self.rules.sweep_after_answers && under_way().any(|task| task.builder < s.builder);
+        let unreported = self.rules.sweep_after_reports && under_way().any(|task| task.unknown);
+        !(unanswered || unreported || self.rules.sweep_after_window && s.window)
     }
 
     fn back(&self, s: &State, steps: &mut Vec<Step>) {
@@ -174,6 +178,9 @@ impl Flow {
         if s.window && !matches!(s.look, Look::Remembered | Look::Overtaken) && may_pass {
             steps.push(Step::WindowCloses);
         }
+        if s.left.hand_over > 0 && s.look != Look::None && s.pass == Pass::None && s.barrier == Barrier::None {
+            steps.push(Step::HandOver);
+        }
         if s.left.other > 0 && !s.window {
             steps.push(Step::OtherUnknown);
         }
@@ -206,8 +213,8 @@ impl Flow {
         idle && s.rows == 0 && s.confirmed == s.written && (quiet || !self.rules.clean_is_quiet)
     }
 
-    /// Behind the item that follows `(taken, rows)`, if capture published it: a row, the end of a transaction, or (where
-    /// batches do not cut) all of one.
+    /// Behind the item that follows `(taken, rows)`, if capture published it: a row, the end of a transaction, or
+    /// (where batches do not cut) all of one.
     pub(super) fn next_item(&self, s: &State, (taken, rows): (u8, u8)) -> Option<(u8, u8)> {
         if taken >= s.published {
             return None;

@@ -6,7 +6,7 @@ use super::state::Write::{Child, NoRoot, Root, Truncate};
 use super::state::{Left, Transaction};
 use crate::check::{breaks, holds};
 
-const NONE: Left = Left { crash: 0, unknown: 0, forget: 0, swap: 0, other: 0, clean: 0, give_back: 0 };
+const NONE: Left = Left { crash: 0, unknown: 0, forget: 0, swap: 0, other: 0, clean: 0, give_back: 0, hand_over: 0 };
 
 const PUT_CHILD: &[Transaction] = &[&[Root(1)], &[Child(1)]];
 const PUT_PUT: &[Transaction] = &[&[Root(1)], &[Root(2)]];
@@ -118,6 +118,28 @@ fn a_builder_with_other_ids_leaves_no_orphan() {
     breaks("the sweep does not wait for answers", without(|rules| rules.sweep_after_answers = false, answers));
     let window = ids(PUT_CHILD, Left { crash: 1, swap: 1, ..NONE });
     breaks("the sweep does not wait for the window", without(|rules| rules.sweep_after_window = false, window));
+    let reports = ids(&[&[Root(1)]], Left { crash: 1, unknown: 1, swap: 1, ..NONE });
+    breaks("the sweep does not wait for reports", without(|rules| rules.sweep_after_reports = false, reports));
+}
+
+#[test]
+fn a_sweep_may_take_the_place_of_what_is_remembered() {
+    let left = Left { crash: 1, unknown: 1, forget: 1, hand_over: 1, ..NONE };
+    holds("handed over", all(bounds(PUT_DELETE, left)));
+    let crash = bounds(PUT_DELETE, Left { unknown: 0, ..left });
+    breaks("the sweep does not wait for the window", without(|rules| rules.sweep_after_window = false, crash));
+}
+
+/// Minutes: `cargo test --test model -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes minutes; the same with smaller bounds is above"]
+fn wider_bounds_show_the_same() {
+    let left = Left { crash: 1, unknown: 1, forget: 1, ..NONE };
+    let two = |transactions, left| Bounds { restart_with: &[1, 2], ..bounds(transactions, left) };
+    holds("handed over", all(bounds(CHILD_PUT_DELETE, Left { other: 1, hand_over: 1, ..left })));
+    holds("swap", all(two(PUT_DELETE, Left { swap: 1, ..left })));
+    holds("other ids", all(Bounds { other_ids: true, ..two(PUT_CHILD, Left { swap: 1, ..left }) }));
+    holds("put, child, delete", all(bounds(PUT_CHILD_DELETE, Left { crash: 2, unknown: 2, forget: 2, ..left })));
 }
 
 /// Where the pages ask for more than is needed, or a sink has less to give.

@@ -82,7 +82,10 @@ impl Flow {
             Step::Swap => format!("the builder is swapped: {} is the builder now", s.builder + 1),
             Step::WriteMarker => format!("a marker is written at {}", s.log.len() + 1),
             Step::BarrierReached => "the marker was published: the pass may begin".to_owned(),
-            Step::SweepFindsNothing => "the sweep walks the index and does not find the document".to_owned(),
+            Step::SweepFindsNothing => {
+                "the sweep walks the index and does not find the document, or not an older one".to_owned()
+            }
+            Step::HandOver => "too much is remembered: a sweep is recorded instead".to_owned(),
             Step::RecordLast => format!("the state says now: builder {}", s.builder),
             Step::Crash(builder) => {
                 format!("kill -9; start with builder {builder}, the stream begins behind {}", s.confirmed)

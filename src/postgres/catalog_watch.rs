@@ -114,7 +114,7 @@ impl CatalogWatch {
         self.lost = lost;
         let mut tables: Catalog =
             catalog.iter().filter(|(table, sign)| self.known.get(*table) != Some(sign)).map(own).collect();
-        for (table, _) in &tables {
+        for table in tables.keys() {
             tracing::warn!(%table, "the table is defined in another way than before: its documents are assembled again");
         }
         let touched = std::mem::take(&mut self.touched);

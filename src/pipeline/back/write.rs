@@ -137,6 +137,9 @@ async fn send(
                 WriteOutcome::Rejected(rejection) => rejected.push((write.id, rejection)),
                 WriteOutcome::Overloaded(reason) => {
                     back.observer.on_retry("write.overloaded", &reason);
+                    if overloaded.is_empty() {
+                        back.observer.on_error(&Failure::transient(format!("the sink does not take writes: {reason}")));
+                    }
                     overloaded.push(write);
                 }
                 WriteOutcome::Unknown(reason) => {
@@ -149,10 +152,8 @@ async fn send(
         back.observer.on_waiting((!overloaded.is_empty()).then_some(Waiting::Sink));
         back.observer.on_written(&report.0);
         writes = overloaded;
-        if !writes.is_empty() {
-            if !backoff.wait(&back.stop).await {
-                return Err(Failure::transient("stopped while the sink was overloaded"));
-            }
+        if !writes.is_empty() && !backoff.wait(&back.stop).await {
+            return Err(Failure::transient("stopped while the sink was overloaded"));
         }
     }
     Ok(again)

@@ -194,3 +194,20 @@ async fn report(client: &Client, waited: u64, xid: u32, commit: Position) {
         "a committed transaction is not visible yet; with synchronous replication it waits for a standby"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_shows_a_commit_only_past_the_beginning_of_its_record() {
+        let seen = |replayed: u64| Seen {
+            snapshot: "10:20:".parse().expect("a snapshot"),
+            replayed: Some(Position::new(replayed)),
+        };
+        // Whatever its snapshot says: a standby stopped right before the record has replayed up to that very position.
+        assert!(!seen(99).shows(12, Position::new(100)));
+        assert!(!seen(100).shows(12, Position::new(100)));
+        assert!(seen(101).shows(12, Position::new(100)));
+    }
+}

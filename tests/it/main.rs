@@ -7,6 +7,7 @@ mod crash;
 mod delivery;
 mod destination;
 mod embedded_postgres;
+mod failover;
 mod faulty_server;
 mod guests;
 mod halves;

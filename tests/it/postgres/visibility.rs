@@ -1,27 +1,21 @@
 //! The fence and the quiet point, where PostgreSQL shows less than it has sent.
 
 use super::*;
-use crate::support::postgres::{connect, private};
+use crate::support::cluster::Cluster;
+use crate::support::postgres::connect;
 
-async fn server_with(sql: &str) -> (docmill::embedded::EmbeddedPostgres, Database) {
-    let server = private(&[]).await;
-    let database = Database { name: "postgres".to_owned(), url: server.url() };
-    database.connect().await.batch_execute(sql).await.unwrap();
-    (server, database)
-}
-
-async fn set_standby(database: &Database, names: &str) {
-    let client = database.connect().await;
-    client.batch_execute(&format!("alter system set synchronous_standby_names = '{names}'")).await.unwrap();
-    client.batch_execute("select pg_reload_conf()").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+async fn cluster_with(sql: &str) -> (Cluster, Database) {
+    let cluster = Cluster::start(&[]).await;
+    cluster.run(sql).await;
+    let database = cluster.database();
+    (cluster, database)
 }
 
 #[tokio::test]
 async fn a_change_is_not_handed_out_before_a_snapshot_shows_it_nor_is_any_behind_it() {
-    let (_server, database) = server_with("create table t (id int primary key)").await;
+    let (cluster, database) = cluster_with("create table t (id int primary key)").await;
     let (postgres, mut stream) = open(options(&database), &[captured("t", &["id"], Columns::Any)]).await.unwrap();
-    set_standby(&database, "nobody").await;
+    cluster.set_standby("nobody").await;
     let waiting = database.connect().await;
     let commit = tokio::spawn(async move { waiting.batch_execute("insert into t values (1)").await });
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -39,14 +33,14 @@ async fn a_change_is_not_handed_out_before_a_snapshot_shows_it_nor_is_any_behind
     });
     assert!(early.await.is_err(), "a change was handed out that no snapshot shows");
     postgres.mark(5).await.expect("a marker does not wait for the standby");
-    set_standby(&database, "").await;
+    cluster.set_standby("").await;
     commit.await.unwrap().unwrap();
     assert_eq!(trace(&mut *stream, 3).await, ["insert t id=1", "end", "insert t id=2", "end", "marker 5", "end"]);
 }
 
 #[tokio::test]
 async fn opening_waits_for_a_commit_that_neither_stream_nor_snapshot_would_show() {
-    let (_server, database) = server_with("create table t (id int primary key)").await;
+    let (cluster, database) = cluster_with("create table t (id int primary key)").await;
     let (first, second) = (database.connect().await, database.connect().await);
     // As `pg.sh` 1 does it: the slot is being made while one transaction after the other holds it up, ...
     first.batch_execute("begin; select pg_current_xact_id()").await.unwrap();
@@ -56,7 +50,7 @@ async fn opening_waits_for_a_commit_that_neither_stream_nor_snapshot_would_show(
         async move { postgres.open(&OpenRequest::of(&[captured("t", &["id"], Columns::Any)])).await }
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
-    set_standby(&database, "nobody").await;
+    cluster.set_standby("nobody").await;
     second.batch_execute("begin; select pg_current_xact_id()").await.unwrap();
     first.batch_execute("rollback").await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -73,7 +67,7 @@ async fn opening_waits_for_a_commit_that_neither_stream_nor_snapshot_would_show(
     let rows: i64 = reading.query_one("select count(*) from t", &[]).await.unwrap().get(0);
     assert_eq!(rows, 0, "the commit lies before the slot and no snapshot shows it");
     assert!(!opening.is_finished(), "a backfill that begins now would miss a row for ever");
-    set_standby(&database, "").await;
+    cluster.set_standby("").await;
     commit.await.unwrap().unwrap();
     tokio::time::timeout(SOON, opening).await.expect("in time").unwrap().unwrap();
     let rows: i64 = reading.query_one("select count(*) from t", &[]).await.unwrap().get(0);
@@ -82,8 +76,8 @@ async fn opening_waits_for_a_commit_that_neither_stream_nor_snapshot_would_show(
 
 #[tokio::test]
 async fn a_table_added_while_a_writer_is_open_waits_for_the_writer() {
-    let (_server, database) =
-        server_with("create table t (id int primary key); create table u (id int primary key)").await;
+    let (_cluster, database) =
+        cluster_with("create table t (id int primary key); create table u (id int primary key)").await;
     let tables = [captured("t", &["id"], Columns::Any), captured("u", &["id"], Columns::Any)];
     let (postgres, stream) = open(options(&database), &tables[..1]).await.unwrap();
     stream.close().await;
@@ -101,46 +95,36 @@ async fn a_table_added_while_a_writer_is_open_waits_for_the_writer() {
 
 #[tokio::test]
 async fn the_fence_holds_after_the_transaction_counter_passed_32_bits() {
-    let server = private(&[]).await;
-    let database = Database { name: "postgres".to_owned(), url: server.url() };
-    let data = server.data();
-    let server = crate::support::postgres::blocking(move || {
-        server.stop(docmill::embedded::StopMode::Fast).unwrap();
-        // What is on the PATH may be a link to the server alone.
-        let postgres = std::fs::canonicalize(server.command("postgres").get_program()).unwrap();
-        let program = postgres.with_file_name("pg_resetwal");
-        let mut command = server.command(program.to_str().unwrap());
-        let status = command.args(["-e", "1", "-D"]).arg(&data).status().unwrap();
-        assert!(status.success());
-        server.resume().unwrap();
-        server
-    })
-    .await;
+    let mut cluster = Cluster::start(&[]).await;
+    if !cluster.reset_wal(&["-e", "1"]).await {
+        println!("left out: this PostgreSQL came without pg_resetwal");
+        return;
+    }
+    let database = cluster.database();
     database.connect().await.batch_execute("create table t (id int primary key)").await.unwrap();
     let (_postgres, mut stream) = open(options(&database), &[captured("t", &["id"], Columns::Any)]).await.unwrap();
     assert!(stream.start().next_xid > 1 << 32);
-    set_standby(&database, "nobody").await;
+    cluster.set_standby("nobody").await;
     let waiting = database.connect().await;
     let commit = tokio::spawn(async move { waiting.batch_execute("insert into t values (1)").await });
     let early = tokio::time::timeout(Duration::from_secs(2), async {
         while !matches!(stream.next().await.unwrap(), CaptureEvent::Change(_)) {}
     });
     assert!(early.await.is_err(), "a cast of the 32 bits passes everything");
-    set_standby(&database, "").await;
+    cluster.set_standby("").await;
     commit.await.unwrap().unwrap();
     assert_eq!(trace(&mut *stream, 1).await, ["insert t id=1", "end"]);
-    drop(server);
 }
 
 #[tokio::test]
 async fn reads_on_a_standby_wait_until_it_has_replayed() {
-    let (server, database) = server_with("create table t (id int primary key)").await;
-    let standby = standby_of(&server).await;
+    let (mut cluster, database) = cluster_with("create table t (id int primary key)").await;
+    let standby = cluster.standby(&[]).await;
     let mut options = options(&database);
-    options.reader_url = Some(standby.url());
+    options.reader_url = Some(standby.server().url());
     let (postgres, mut stream) = open(options, &[captured("t", &["id"], Columns::Any)]).await.unwrap();
     let queries = postgres.reader().prepare(&declaration(&[("all", "select id from t")])).await.unwrap();
-    let replay = connect(&standby.url()).await;
+    let replay = connect(&standby.server().url()).await;
     replay.batch_execute("select pg_wal_replay_pause()").await.unwrap();
     let primary = database.connect().await;
     primary.batch_execute("insert into t values (1)").await.unwrap();
@@ -158,49 +142,10 @@ async fn reads_on_a_standby_wait_until_it_has_replayed() {
 
 #[tokio::test]
 async fn a_reader_on_another_cluster_is_refused() {
-    let (_server, database) = server_with("create table t (id int primary key)").await;
-    let (_other, elsewhere) = server_with("create table t (id int primary key)").await;
+    let (_cluster, database) = cluster_with("create table t (id int primary key)").await;
+    let (_other, elsewhere) = cluster_with("create table t (id int primary key)").await;
     let mut options = options(&database);
     options.reader_url = Some(elsewhere.url);
     let failure = open(options, &[captured("t", &["id"], Columns::Any)]).await.err().unwrap();
     assert!(failure.chain().contains("is not the captured one"), "{failure}");
-}
-
-/// A streaming standby, in a directory of its own.
-async fn standby_of(server: &docmill::embedded::EmbeddedPostgres) -> Standby {
-    use std::os::unix::fs::{MetadataExt, chown};
-    let directory = std::env::temp_dir().join(format!("docmill-standby-{}", server.port()));
-    let _ = std::fs::remove_dir_all(&directory);
-    std::fs::create_dir(&directory).unwrap();
-    let owner = std::fs::metadata(server.data()).unwrap();
-    chown(&directory, Some(owner.uid()), Some(owner.gid())).unwrap();
-    let password = server.data().parent().unwrap().join("password");
-    std::fs::copy(password, directory.join("password")).unwrap();
-    let postgres = std::fs::canonicalize(server.command("postgres").get_program()).unwrap();
-    let program = postgres.with_file_name("pg_basebackup");
-    let mut command = server.command(program.to_str().unwrap());
-    command.args(["-R", "-c", "fast", "-d", &server.url(), "-D"]).arg(directory.join("data"));
-    let status = crate::support::postgres::blocking(move || command.status()).await.unwrap();
-    assert!(status.success());
-    let options = docmill::embedded::Options { directory: Some(directory.clone()), ..Default::default() };
-    Standby { server: Some(crate::support::postgres::private_with(options).await), directory }
-}
-
-/// Stopped first, then removed.
-struct Standby {
-    server: Option<docmill::embedded::EmbeddedPostgres>,
-    directory: std::path::PathBuf,
-}
-
-impl Standby {
-    fn url(&self) -> String {
-        self.server.as_ref().map(|server| server.url()).unwrap_or_default()
-    }
-}
-
-impl Drop for Standby {
-    fn drop(&mut self) {
-        self.server = None;
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
 }

@@ -83,6 +83,11 @@ impl Cluster {
         self.server = Some(blocking(move || server.restart(mode).map(|()| server).expect("it restarts")).await);
     }
 
+    /// Every process of it killed, as by the loss of its machine.
+    pub fn kill(&self) {
+        self.server().kill();
+    }
+
     pub async fn stop(&mut self, mode: StopMode) {
         let server = self.server.take().expect("the cluster is there");
         self.server = Some(blocking(move || server.stop(mode).map(|()| server).expect("it stops")).await);
@@ -135,6 +140,10 @@ impl Cluster {
     pub async fn standby(&mut self, settings: &[(&str, &str)]) -> Cluster {
         let Backup { directory } = self.backup().await;
         let data = directory.path().join("data");
+        // A base backup leaves slots out, too.
+        for slot in std::fs::read_dir(data.join("pg_replslot")).expect("slots").flatten() {
+            std::fs::remove_dir_all(slot.path()).expect("a slot's files go");
+        }
         std::fs::write(data.join("standby.signal"), "").expect("a signal file");
         let mut lines = format!("primary_conninfo = '{} application_name=standby'\n", conninfo(self.server()));
         for (name, value) in settings {

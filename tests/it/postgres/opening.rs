@@ -127,12 +127,17 @@ async fn publications_that_leave_something_out_are_refused() {
     let client = database.connect().await;
     client
         .batch_execute(
-            "create table t (id int primary key, n int); create publication filtered for table t where (id > 5); \
-             create publication fewer for table t with (publish = 'insert'); create publication cols for table t (id); \
+            "create table t (id int primary key, n int); create publication fewer for table t with (publish = 'insert'); \
              create table p (id int primary key) partition by hash (id); create publication leaves for table p",
         )
         .await
         .unwrap();
+    // 14 has neither.
+    let narrow = "create publication filtered for table t where (id > 5); create publication cols for table t (id)";
+    let narrowed = names(&client, "show server_version_num").await[0].parse::<u32>().unwrap() >= 150_000;
+    if narrowed {
+        client.batch_execute(narrow).await.unwrap();
+    }
     let t = captured("t", &["id"], Columns::Any);
     for (publication, table, part) in [
         ("filtered", &t, "row filter"),
@@ -140,6 +145,9 @@ async fn publications_that_leave_something_out_are_refused() {
         ("fewer", &t, "fewer operations"),
         ("leaves", &captured("p", &["id"], Columns::Any), "publish_via_partition_root = true"),
     ] {
+        if !narrowed && table.table == t.table && publication != "fewer" {
+            continue;
+        }
         let mut options = options(&database);
         options.publication = publication.to_owned();
         let (class, text) = refused(options, std::slice::from_ref(table)).await;

@@ -49,13 +49,13 @@ async fn a_writer_that_is_open_over_the_change_of_the_publication_is_waited_for(
     let name = &database.name;
     // A slot that is there already, so that making it waits for nobody; and an ALTER that commits only when the test lets it.
     client
-        .batch_execute(&format!(
+        .batch_execute(
             "create publication docmill for table users with (publish_via_partition_root = true); \
              create function hold() returns event_trigger language plpgsql as \
              $$ begin perform pg_advisory_xact_lock(hashtext(current_database())); end $$; \
              create event trigger hold on ddl_command_end when tag in ('ALTER PUBLICATION') execute function hold(); \
-             select pg_advisory_lock(hashtext(current_database()))"
-        ))
+             select pg_advisory_lock(hashtext(current_database()))",
+        )
         .await
         .unwrap();
     client

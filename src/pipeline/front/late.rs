@@ -76,7 +76,8 @@ impl Late {
             self.due.remove(&(until, place));
             return holders;
         }
-        match self.open_until(now).filter(|_| absent) {
+        // By when it was read, not by when it is told: the window may have closed in between (the model's counter-example).
+        match self.open_until.filter(|until| absent && begun < *until) {
             Some(until) => {
                 self.due.insert((until, place.clone()));
                 self.ids.insert(place, Remembered { until, holders });

@@ -26,6 +26,11 @@ impl Backoff {
         self.next = self.first;
     }
 
+    /// The next wait is no longer than that.
+    pub fn at_most(&mut self, longest: Duration) {
+        self.next = self.next.min(longest);
+    }
+
     /// Waits; `false` when `stop` was cancelled meanwhile.
     pub async fn wait(&mut self, stop: &CancellationToken) -> bool {
         // Between half and all of it, so that many who failed together do not come back together.

@@ -94,6 +94,8 @@ pub struct FlowLimits {
     pub backoff_first: Duration,
     /// The longest such wait.
     pub backoff_longest: Duration,
+    /// The longest wait between two looks at a slot that another process has, so that it is taken over soon.
+    pub slot_in_use_wait: Duration,
     /// How long a request that nobody answered may still be applied: deletions within that time are looked at again. Longer than
     /// anything between here and a shard can hold a request.
     pub late_window: Duration,
@@ -132,6 +134,7 @@ impl Default for FlowLimits {
             drain_for: Duration::from_secs(30),
             backoff_first: Duration::from_millis(100),
             backoff_longest: Duration::from_secs(30),
+            slot_in_use_wait: Duration::from_secs(2),
             late_window: Duration::from_secs(120),
             late_ids_max: 100_000,
             unsettled_batches_max: 65_536,

@@ -83,6 +83,7 @@ fn the_full_example_says_every_default_as_it_is() {
     assert_eq!(shop.on_rejected.of("users"), OnRejected::Quarantine);
     assert_eq!(shop.max_lag, Some(2 << 30));
     assert_eq!(shop.on_lost_slot, default.on_lost_slot);
+    assert_eq!(shop.flow_limits().late_window, docmill::pipeline::FlowLimits::default().late_window);
     assert_eq!(shop.config, serde_json::json!({ "currency": "EUR" }));
     assert_eq!(example.server, smallest.server);
     let (source, default) = (&example.sources["main"], &smallest.sources["main"]);

@@ -49,7 +49,7 @@ impl Watermark {
             self.ends.remove(&self.done);
             self.done += 1;
             // A stream that was opened again brings what is behind the watermark once more.
-            self.reached = self.reached.max(end.unwrap_or_default());
+            self.reached = self.reached.and(end.unwrap_or_default());
         }
         self.reached
     }
@@ -95,7 +95,7 @@ pub async fn run(
                 // Others need not wait for what is only still to be looked at again.
                 drop(in_flight);
                 if rest.is_settled() {
-                    reached = reached.max(watermark.finish(number));
+                    reached = reached.and(watermark.finish(number));
                 } else {
                     settling.push(async move { rest.settled().await.then_some(number) });
                 }
@@ -103,7 +103,7 @@ pub async fn run(
             Some(settled) = settling.next() => {
                 // What is not settled when the flow ends is not confirmed, and comes again.
                 if let Some(number) = settled {
-                    reached = reached.max(watermark.finish(number));
+                    reached = reached.and(watermark.finish(number));
                 }
             }
             () = tokio::time::sleep_until(next_write), if reached.position > stored.position => {
@@ -155,6 +155,15 @@ mod tests {
         let second = watermark.open(Some(end(20)));
         assert_eq!(watermark.finish(second).position, Position::ZERO);
         assert_eq!(watermark.finish(first), end(20));
+    }
+
+    #[test]
+    fn a_keepalive_that_knows_no_transaction_takes_nothing_away() {
+        let mut watermark = Watermark::default();
+        let transaction = watermark.open(Some(end(20)));
+        let idle = watermark.open(Some(End { position: Position::new(30), next_xid: 0 }));
+        watermark.finish(transaction);
+        assert_eq!(watermark.finish(idle), End { position: Position::new(30), next_xid: 20 });
     }
 
     proptest! {

@@ -41,12 +41,19 @@ impl Batch {
 }
 
 /// What a batch completes: everything at or before a position.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
     /// The position.
     pub position: Position,
     /// The source's next transaction id, as it was seen last before; 0 where it was not.
     pub next_xid: u64,
+}
+
+impl End {
+    /// Both of them: what one does not know the other may.
+    pub fn and(self, other: End) -> End {
+        End { position: self.position.max(other.position), next_xid: self.next_xid.max(other.next_xid) }
+    }
 }
 
 /// Counts batches between here and the ack; a batch counts until this is dropped.
@@ -141,16 +148,20 @@ impl Gathering {
             CaptureEvent::Change(change) => {
                 if off(Rule::EndMark) {
                     let position = Position::new(change.position.bytes() + 1);
-                    self.end = self.end.max(Some(End { position, next_xid: 0 }));
+                    self.end_at(End { position, next_xid: 0 });
                 }
                 self.changes.push(change);
             }
             // A keepalive that was on its way may name an earlier position than the transaction before it.
-            CaptureEvent::End { position, next_xid, .. } => self.end = self.end.max(Some(End { position, next_xid })),
-            CaptureEvent::Idle { position } => self.end = self.end.max(Some(End { position, next_xid: 0 })),
+            CaptureEvent::End { position, next_xid, .. } => self.end_at(End { position, next_xid }),
+            CaptureEvent::Idle { position } => self.end_at(End { position, next_xid: 0 }),
             CaptureEvent::Catalog { tables } => self.catalog.extend(tables),
             CaptureEvent::Marker { .. } => {}
         }
+    }
+
+    fn end_at(&mut self, end: End) {
+        self.end = Some(self.end.unwrap_or_default().and(end));
     }
 
     fn full(&self, policy: &BatchPolicy) -> bool {

@@ -92,7 +92,11 @@ pub async fn open(
                 return Ok(stream);
             }
             Err(failure) if failure.class == FailureClass::Transient => {
-                observer.on_waiting(Some(failure.waiting().unwrap_or(Waiting::Source)));
+                let waiting = failure.waiting().unwrap_or(Waiting::Source);
+                observer.on_waiting(Some(waiting));
+                if waiting == Waiting::SlotInUse {
+                    backoff.at_most(limits.slot_in_use_wait);
+                }
                 observer.on_retry("capture.open", failure.message());
                 observer.on_error(&failure);
                 if !backoff.wait(stop).await {

@@ -144,7 +144,7 @@ impl Hands {
                     again.add(index, id.clone(), origin);
                 }
                 let absent = absent.contains(&id) && !off(Rule::SecondLook);
-                let settled = self.late.outcome((index, id), absent, begun, hand.holders, now);
+                let settled = self.late.outcome((index, id), absent, begun, hand.holders);
                 settled.into_iter().for_each(|request| self.one_settled(request));
             }
         }

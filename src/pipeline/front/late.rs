@@ -4,8 +4,8 @@
 //! | outcome of an id | then |
 //! |---|---|
 //! | present | nothing: its version protects it |
-//! | absent, no window open | final |
-//! | absent, a window open | remembered until the window closes, then assembled once more; its batch is not confirmed |
+//! | absent, read while no window was open | final |
+//! | absent, read while one was | remembered until the window closes, then assembled once more; its batch is not confirmed |
 //! | absent, assembled after its window closed, no request of it unknown | final |
 //!
 //! A window opens at the start behind a process that did not end in order, and at every outcome that is unknown. It is longer
@@ -63,27 +63,30 @@ impl Late {
         }
     }
 
-    /// The outcome of an id whose assembly began at `begun`. `holders` are the requests that it was for: those that need not
+    /// The outcome of an id whose assembly began at `begun`: that decides, and not when it is told, because the window may have
+    /// closed in between (a counter-example of the model). `holders` are the requests that it was for: those that need not
     /// wait any longer come back.
-    pub fn outcome(&mut self, place: Place, absent: bool, begun: Instant, holders: Vec<u64>, now: Instant) -> Vec<u64> {
-        if let Some(remembered) = self.ids.get_mut(&place) {
-            remembered.holders.extend(holders);
-            if absent && begun < remembered.until {
-                return Vec::new();
-            }
-            let remembered = self.ids.remove(&place).map(|remembered| (remembered.until, remembered.holders));
-            let (until, holders) = remembered.unwrap_or((now, Vec::new()));
-            self.due.remove(&(until, place));
-            return holders;
-        }
-        // By when it was read, not by when it is told: the window may have closed in between (the model's counter-example).
-        match self.open_until.filter(|until| absent && begun < *until) {
-            Some(until) => {
-                self.due.insert((until, place.clone()));
-                self.ids.insert(place, Remembered { until, holders });
+    pub fn outcome(&mut self, place: Place, absent: bool, begun: Instant, holders: Vec<u64>) -> Vec<u64> {
+        match self.ids.get_mut(&place) {
+            Some(remembered) if absent && begun < remembered.until => {
+                remembered.holders.extend(holders);
                 Vec::new()
             }
-            None => holders,
+            Some(remembered) => {
+                remembered.holders.extend(holders);
+                let (until, holders) = (remembered.until, std::mem::take(&mut remembered.holders));
+                self.ids.remove(&place);
+                self.due.remove(&(until, place));
+                holders
+            }
+            None => match self.open_until.filter(|until| absent && begun < *until) {
+                Some(until) => {
+                    self.due.insert((until, place.clone()));
+                    self.ids.insert(place, Remembered { until, holders });
+                    Vec::new()
+                }
+                None => holders,
+            },
         }
     }
 
@@ -138,7 +141,7 @@ mod tests {
     async fn a_deletion_without_a_window_is_final_at_once() {
         let start = Instant::now();
         let mut late = Late::new(WINDOW, false, start);
-        assert_eq!(late.outcome(x(), true, start, vec![1], start), [1]);
+        assert_eq!(late.outcome(x(), true, start, vec![1]), [1]);
         assert_eq!((late.len(), late.next_due()), (0, None));
     }
 
@@ -146,22 +149,32 @@ mod tests {
     async fn a_deletion_in_a_window_is_final_after_a_read_that_began_behind_it() {
         let start = Instant::now();
         let mut late = Late::new(WINDOW, true, start);
-        assert!(late.outcome(x(), true, at(start, 5), vec![1], at(start, 6)).is_empty());
+        assert!(late.outcome(x(), true, at(start, 5), vec![1]).is_empty());
         // Another look in between changes nothing, and one that began before the window closed is none.
-        assert!(late.outcome(x(), true, at(start, 7), vec![2], at(start, 8)).is_empty());
+        assert!(late.outcome(x(), true, at(start, 7), vec![2]).is_empty());
         assert!(late.take_due(at(start, 119)).is_empty());
         assert_eq!(late.take_due(at(start, 120)), [x()]);
-        assert!(late.outcome(x(), true, at(start, 119), vec![3], at(start, 121)).is_empty());
-        assert_eq!(late.outcome(x(), true, at(start, 121), vec![], at(start, 122)), [1, 2, 3]);
+        assert!(late.outcome(x(), true, at(start, 119), vec![3]).is_empty());
+        assert_eq!(late.outcome(x(), true, at(start, 121), vec![]), [1, 2, 3]);
         assert_eq!(late.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_deletion_read_in_a_window_is_looked_at_again_though_it_is_told_when_the_window_has_closed() {
+        let start = Instant::now();
+        let mut late = Late::new(WINDOW, true, start);
+        // Told at any time later: what was written in the window may have been undone in it.
+        assert!(late.outcome(x(), true, at(start, 119), vec![1]).is_empty());
+        assert_eq!(late.take_due(at(start, 130)), [x()]);
+        assert_eq!(late.outcome(x(), true, at(start, 130), vec![]), [1]);
     }
 
     #[tokio::test]
     async fn a_document_that_is_present_again_needs_no_second_look() {
         let start = Instant::now();
         let mut late = Late::new(WINDOW, true, start);
-        assert!(late.outcome(x(), true, start, vec![1], start).is_empty());
-        assert_eq!(late.outcome(x(), false, at(start, 1), vec![2], at(start, 2)), [1, 2]);
+        assert!(late.outcome(x(), true, start, vec![1]).is_empty());
+        assert_eq!(late.outcome(x(), false, at(start, 1), vec![2]), [1, 2]);
         assert_eq!(late.next_due(), None);
     }
 
@@ -169,21 +182,21 @@ mod tests {
     async fn another_unknown_outcome_of_the_same_id_puts_its_second_look_off() {
         let start = Instant::now();
         let mut late = Late::new(WINDOW, true, start);
-        assert!(late.outcome(x(), true, start, vec![1], start).is_empty());
+        assert!(late.outcome(x(), true, start, vec![1]).is_empty());
         late.unknown([(0, "x"), (0, "y")].into_iter(), at(start, 100));
         assert!(late.take_due(at(start, 219)).is_empty());
-        assert!(late.outcome(x(), true, at(start, 130), vec![], at(start, 131)).is_empty());
+        assert!(late.outcome(x(), true, at(start, 130), vec![]).is_empty());
         assert_eq!(late.take_due(at(start, 220)), [x()]);
-        assert_eq!(late.outcome(x(), true, at(start, 220), vec![], at(start, 221)), [1]);
+        assert_eq!(late.outcome(x(), true, at(start, 220), vec![]), [1]);
     }
 
     #[tokio::test]
     async fn a_window_that_others_opened_later_does_not_hold_a_second_look() {
         let start = Instant::now();
         let mut late = Late::new(WINDOW, true, start);
-        assert!(late.outcome(x(), true, start, vec![1], start).is_empty());
+        assert!(late.outcome(x(), true, start, vec![1]).is_empty());
         late.unknown([(0, "y")].into_iter(), at(start, 100));
         assert_eq!(late.take_due(at(start, 120)), [x()]);
-        assert_eq!(late.outcome(x(), true, at(start, 121), vec![], at(start, 122)), [1]);
+        assert_eq!(late.outcome(x(), true, at(start, 121), vec![]), [1]);
     }
 }

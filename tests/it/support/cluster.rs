@@ -119,21 +119,22 @@ impl Cluster {
         self.resume().await;
     }
 
-    /// Runs `pg_resetwal` on it while it stands still; `false` where this PostgreSQL came without it.
-    pub async fn reset_wal(&mut self, arguments: &[&str]) -> bool {
+    /// Runs `pg_resetwal` on it while it stands still. Panics where this PostgreSQL came without it.
+    pub async fn reset_wal(&mut self, arguments: &[&str]) {
         // What is on the PATH may be a link to the server alone.
         let postgres = std::fs::canonicalize(self.server().command("postgres").get_program()).expect("a server");
         let program = postgres.with_file_name("pg_resetwal");
-        if !program.is_file() {
-            return false;
-        }
+        assert!(
+            program.is_file(),
+            "there is no {}: install PostgreSQL's own packages (postgresql), or let DOCMILL_PG_BIN name a directory that has it",
+            program.display()
+        );
         self.stop(StopMode::Fast).await;
         let mut command = self.server().command(program.to_str().expect("a path"));
         command.args(arguments).arg("-D").arg(self.server().data());
         let status = blocking(move || command.status()).await.expect("pg_resetwal runs");
         assert!(status.success());
         self.resume().await;
-        true
     }
 
     /// A streaming standby of it, with further settings; the primary stands still for a moment.

@@ -83,7 +83,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 async fn shared_url(database: &str) -> String {
     SHARED
         .get_or_init(|| async {
-            let options = [("max_connections", "400"), ("max_wal_senders", "60"), ("max_replication_slots", "60")];
+            let options = [("max_connections", "400"), ("max_wal_senders", "400"), ("max_replication_slots", "400")];
             let server = private(&options).await;
             *locked() = Some(server);
             // Nothing drops a static: without this the cluster would lie about until the next test run sweeps it.

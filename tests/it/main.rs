@@ -1,5 +1,6 @@
 //! The tests of docmill, by subject; against real servers that they start themselves. `tests/run` runs them with all they need.
 
+mod catalog;
 mod chaos;
 mod cli;
 mod config;
@@ -11,6 +12,7 @@ mod failover;
 mod faulty_server;
 mod guests;
 mod halves;
+mod keys;
 mod late;
 mod memory;
 mod ndjson;

@@ -197,7 +197,8 @@ impl Relations {
             ChangeKind::Delete { old } => Some(old),
             _ => None,
         };
-        let told = old.is_none_or(|old| described.not_null.iter().all(|key| old.row.0.get(*key) != Some(&Value::Null)));
+        let told = off(Rule::Keys)
+            || old.is_none_or(|old| described.not_null.iter().all(|key| old.row.0.get(*key) != Some(&Value::Null)));
         Ok(Some(Changed { relation: Arc::clone(&described.relation), kind, told }))
     }
 

@@ -55,6 +55,15 @@ impl Watched {
         });
     }
 
+    async fn await_published(&self, table: &str) {
+        let client = self.database.connect().await;
+        let published =
+            "select exists (select from pg_publication_tables where pubname = 'docmill' and tablename = $1)";
+        while !client.query_one(published, &[&table]).await.unwrap().get::<_, bool>(0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn start(&self) -> Running {
         self.start_with(|engine| engine).await
     }

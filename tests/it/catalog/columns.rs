@@ -16,7 +16,7 @@ async fn columns_added_dropped_renamed_and_retyped_while_running_need_no_restart
         // What the documents hold, too.
         ("alter table orders alter note type varchar(500)", 6),
         ("alter table orders alter status type varchar(100)", 7),
-        ("alter table order_items alter quantity type bigint", 8),
+        ("alter table order_items alter unit_price type numeric(14, 3)", 8),
     ] {
         watched.run(change).await;
         watched

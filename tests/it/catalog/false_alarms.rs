@@ -59,7 +59,7 @@ async fn what_leaves_content_as_it_is_raises_no_alarm() {
         "grant select on t, p, p1 to public; grant select (note) on t to public",
         "comment on table t is 'a comment'; comment on column t.note is 'another'",
         "alter table t set (fillfactor = 90)",
-        "alter table t add column nullable int; alter table t alter aside type text; alter table t drop column nullable",
+        "alter table t add column nullable int; alter table t drop column nullable",
         "alter table t rename column aside to beside",
         "create table unrelated (id int primary key); alter publication docmill add table unrelated; drop table unrelated",
         "create trigger noop before update on t for each row execute function suppress_redundant_updates_trigger()",

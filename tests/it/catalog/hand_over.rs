@@ -39,11 +39,7 @@ async fn rows_of_transactions_open_across_our_alter_publication_are_not_lost() {
     let after = watched.database.connect().await;
     after.batch_execute(&insert(502)).await.unwrap();
     holder.batch_execute("select pg_advisory_unlock(18)").await.unwrap();
-    let published =
-        "select exists (select from pg_publication_tables where pubname = 'docmill' and tablename = 'reviews')";
-    while !holder.query_one(published, &[]).await.unwrap().get::<_, bool>(0) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    watched.await_published("reviews").await;
     // Longer than a pass over this shop takes: one that did not wait would have read without them by now.
     tokio::time::sleep(Duration::from_secs(1)).await;
     before.batch_execute("commit").await.unwrap();

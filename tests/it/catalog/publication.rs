@@ -19,7 +19,7 @@ async fn a_table_that_was_taken_out_of_the_publication_comes_back_with_what_it_m
 async fn a_publication_that_sends_less_is_waited_for_and_what_it_missed_made_up() {
     let less = "alter publication docmill set (publish = 'insert'); update reviews set stars = 1; delete from reviews where id = 7";
     let all = "alter publication docmill set (publish = 'insert, update, delete, truncate')";
-    let filtered = "alter publication docmill drop table reviews; alter publication docmill add table reviews where (id > 20); \
+    let filtered = "alter publication docmill drop table reviews; alter publication docmill add table reviews where (id > 1000); \
                     update reviews set stars = 2";
     let listed = "alter publication docmill drop table reviews; alter publication docmill add table reviews (id, product_id); \
                   update reviews set stars = 3";
@@ -37,6 +37,7 @@ async fn a_publication_that_sends_less_is_waited_for_and_what_it_missed_made_up(
         assert!(engine.is_running(), "it waits for whoever owns the publication");
         watched.run(mend).await;
         watched.equal().await;
+        watched.await_published("reviews").await;
     }
     engine.stop().await;
     for change in [less, filtered, listed] {
@@ -66,7 +67,7 @@ async fn a_dropped_table_is_waited_for_while_running_and_refused_at_a_start() {
     engine.stop().await;
     watched.run("drop table reviews").await;
     let refused = watched.start().await.ended().await.unwrap_err();
-    assert!(refused.message().contains("table public.reviews: there is no such table"), "{}", refused.chain());
+    assert!(refused.message().contains("relation \"reviews\" does not exist"), "{}", refused.chain());
     watched.run(&again.replace(", 2, body", ", 3, body")).await;
     let engine = watched.start().await;
     watched.equal().await;

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use docmill::Engine;
-use docmill::edges::{Failure, Generation, IdPage, IndexAdmin, MemoryState, Sink, State, Write, WriteOutcome};
+use docmill::edges::{
+    Failure, Generation, IdPage, IndexAdmin, MemoryState, Ownership, Sink, State, Write, WriteOutcome,
+};
 use docmill::embedded::{EmbeddedPostgres, Options, SHOP_SCHEMA, shop_seed};
 use docmill::model::{IndexDeclaration, QuarantineRecord, Version};
 use docmill::postgres::{Postgres, PostgresOptions};
@@ -28,7 +30,7 @@ struct InMemory {
 
 #[async_trait]
 impl Sink for InMemory {
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn write(&self, writes: &[Write], _ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure> {
         let mut documents = self.documents.lock().expect("no writer panics");
         let outcomes = writes.iter().map(|write| {
             let key = (write.generation.to_string(), write.id.clone());

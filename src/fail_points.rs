@@ -20,6 +20,8 @@ pub enum Rule {
     SecondLook,
     /// The record of a pass is durable before the ack that it allows.
     RecordFirst,
+    /// Declared keys are in the replica identity.
+    Keys,
 }
 
 /// Whether a test switched `rule` off.
@@ -107,6 +109,7 @@ mod set {
             Rule::OneHand => "two-hands",
             Rule::SecondLook => "no-second-look",
             Rule::RecordFirst => "record-late",
+            Rule::Keys => "keys-unchecked",
         };
         POINTS.off.iter().any(|off| off == name)
     }

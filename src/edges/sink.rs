@@ -7,20 +7,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Failure, IndexAdmin, State};
+use super::{Failure, IndexAdmin, Ownership, State};
 use crate::model::{QuarantineRecord, Rejection, Version};
 
 /// A place for documents.
 #[async_trait]
 pub trait Sink: Debug + Send + Sync {
     /// Makes these writes durable; one outcome for each, in order. Of all writes of one document the one with the highest
-    /// version stays, in whatever order they arrive.
+    /// version stays, in whatever order they arrive. Asks `ownership` right before anything leaves.
     ///
     /// # Errors
     ///
     /// A failure means that nothing is known of any of them: they are assembled again. `Transient` for what passes by
-    /// itself, `Fatal` for what needs a person (credentials, a missing index).
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure>;
+    /// itself, `Fatal` for what needs a person (credentials, a missing index), and those of `ownership` as they came.
+    async fn write(&self, writes: &[Write], ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure>;
 
     /// Parks rejected documents durably, under their versions. A later good write of the same document clears its
     /// record.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::edges::{Failure, IndexAdmin, Sink, State, Write, WriteOutcome};
+use crate::edges::{Failure, IndexAdmin, Ownership, Sink, State, Write, WriteOutcome};
 use crate::model::QuarantineRecord;
 use file::LinesFile;
 use stdout::Stdout;
@@ -64,8 +64,9 @@ impl fmt::Debug for Ndjson {
 
 #[async_trait]
 impl Sink for Ndjson {
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn write(&self, writes: &[Write], ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure> {
         let (lines, outcomes) = line::encode(writes);
+        ownership.prove().await?;
         match &self.0 {
             Kind::File(file) => file.write(lines, line::written(writes, &outcomes)).await?,
             Kind::Stdout(stdout) => stdout.write(lines).await?,

@@ -18,7 +18,7 @@ use super::flight::{Flight, Slot, Went};
 use super::names::check_prefix;
 use super::options::OpenSearchOptions;
 use super::quarantine::Quarantine;
-use crate::edges::{Failure, IndexAdmin, Sink, State, Write, WriteOutcome};
+use crate::edges::{Failure, IndexAdmin, Ownership, Sink, State, Write, WriteOutcome};
 use crate::model::{QuarantineRecord, Rejection};
 
 /// An OpenSearch (2 or 3) or Elasticsearch (8 or 9) as a sink.
@@ -96,10 +96,15 @@ impl OpenSearch {
     }
 
     /// Sends one request and reads what became of its writes.
-    async fn send(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn send(&self, writes: &[Write], ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure> {
         let slot = self.flight.enter().await;
         let body = bulk::encode(writes);
         let all = |outcome: WriteOutcome| Ok(vec![outcome; writes.len()]);
+        // Not before there was room, for which it may have waited long.
+        if let Err(lost) = ownership.prove().await {
+            self.flight.leave(slot, Went::Otherwise);
+            return Err(lost);
+        }
         let path = format!("_bulk?timeout={}&{BULK_PARTS}", self.client.shard_timeout);
         let answer = match self.client.bulk(&path, body).await {
             Ok(answer) => answer,
@@ -127,8 +132,8 @@ impl OpenSearch {
                     }));
                 }
                 let (one, other) = writes.split_at(writes.len() / 2);
-                let mut outcomes = Box::pin(self.send(one)).await?;
-                outcomes.extend(Box::pin(self.send(other)).await?);
+                let mut outcomes = Box::pin(self.send(one, ownership)).await?;
+                outcomes.extend(Box::pin(self.send(other, ownership)).await?);
                 Ok(outcomes)
             }
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
@@ -175,17 +180,17 @@ fn identify(shown: &str, body: &Value) -> Result<(Engine, String), Failure> {
 
 #[async_trait]
 impl Sink for OpenSearch {
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn write(&self, writes: &[Write], ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure> {
         let unsendable: Vec<Option<WriteOutcome>> =
             writes.iter().map(|write| bulk::unsendable(write, &self.options)).collect();
         if unsendable.iter().any(Option::is_some) {
             let open = writes.iter().zip(&unsendable).filter(|(_, outcome)| outcome.is_none());
             let rest: Vec<Write> = open.map(|(write, _)| write.clone()).collect();
-            let mut outcomes = Box::pin(self.write(&rest)).await?.into_iter();
+            let mut outcomes = Box::pin(self.write(&rest, ownership)).await?.into_iter();
             return Ok(unsendable.into_iter().filter_map(|outcome| outcome.or_else(|| outcomes.next())).collect());
         }
         let ranges = bulk::plan(writes, self.options.bulk_bytes_max, self.options.bulk_writes_max);
-        let sent = join_all(ranges.into_iter().map(|range| self.send(&writes[range]))).await;
+        let sent = join_all(ranges.into_iter().map(|range| self.send(&writes[range], ownership))).await;
         let mut outcomes = Vec::with_capacity(writes.len());
         for part in sent {
             outcomes.extend(part?);

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::owner;
 use super::policy::FlowLimits;
 use crate::edges::{Failure, FailureClass, Observer, Revision, State};
 use crate::model::StateDocument;
@@ -122,11 +123,7 @@ impl Ledger {
             Some((found, revision)) if found.owner == document.owner || Some(&revision) == held.revision.as_ref() => {
                 Ok(Some(revision))
             }
-            found => {
-                let what = if found.is_some() { "was taken over by another process" } else { "was deleted" };
-                Err(Failure::fatal(format!("the state of pipeline {} {what}", self.pipeline))
-                    .with_advice("an index has one pipeline: see that only one process runs it, and start again"))
-            }
+            found => Err(owner::lost(&self.pipeline, found.is_some())),
         }
     }
 

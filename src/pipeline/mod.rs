@@ -16,6 +16,8 @@ mod backoff;
 mod front;
 mod in_process;
 pub mod ledger;
+mod moment;
+mod owner;
 mod policy;
 pub mod record;
 mod run;
@@ -24,6 +26,7 @@ mod tables;
 mod tally;
 
 pub use in_process::InProcessQueue;
+pub use owner::Owner;
 pub use policy::{BatchPolicy, FailurePolicies, FlowLimits, OnRejected};
 pub use run::Flow;
 pub use tables::captured_tables;

@@ -86,6 +86,8 @@ pub struct FlowLimits {
     pub chunks_in_flight_max: usize,
     /// How long bytes may be sent again before their document is assembled again instead.
     pub bytes_fresh_for: Duration,
+    /// How long ago it may have been seen that the destination is still ours when bytes are sent.
+    pub proof_fresh_for: Duration,
     /// How often the checkpoint is written, at most.
     pub checkpoint_every: Duration,
     /// How long a shutdown drains before it gives up; what is given up comes again at the next start.
@@ -130,6 +132,7 @@ impl Default for FlowLimits {
             chunk_rows: 1_000,
             chunks_in_flight_max: 4,
             bytes_fresh_for: Duration::from_secs(30),
+            proof_fresh_for: Duration::from_secs(10),
             checkpoint_every: Duration::from_secs(1),
             drain_for: Duration::from_secs(30),
             backoff_first: Duration::from_millis(100),

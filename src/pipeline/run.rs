@@ -18,6 +18,7 @@ use super::front::resolve::{Resolved, Resolver};
 use super::front::{ack, batch, capture, dispatch, index_watch, passes, queue, slot_watch};
 use super::in_process::InProcessQueue;
 use super::ledger::Ledger;
+use super::owner::Owner;
 use super::policy::{BatchPolicy, FailurePolicies, FlowLimits};
 use super::start::{self, Found};
 use super::tables::captured_tables;
@@ -128,11 +129,11 @@ impl Flow {
     /// Says when the late window is shorter than what the sink knows a late write to take.
     fn check_late_window(&self) {
         let (window, late_for) = (self.limits.late_window, self.sink.late_for());
-        if window <= late_for && !late_for.is_zero() {
+        if window <= late_for + self.limits.proof_fresh_for && !late_for.is_zero() {
             tracing::warn!(
-                pipeline = %self.name, late_window = ?window, late_for = ?late_for,
+                pipeline = %self.name, late_window = ?window, late_for = ?late_for, proof_fresh_for = ?self.limits.proof_fresh_for,
                 "late_window is shorter than a write that nobody answered may take (the sink's connect_timeout, \
-                 request_timeout and shard_timeout): a deleted document may come back; make it longer, or them shorter"
+                 request_timeout and shard_timeout, and proof_fresh_for): a deleted document may come back; make it longer, or them shorter"
             );
         }
     }
@@ -252,6 +253,7 @@ impl Flow {
             limits: limits.clone(),
             late_at_start: late,
         };
+        let owner = ledger.read(|state| state.owner.clone()).await;
         let (dispatcher, dispatching) = dispatch.start();
         let resolver = Arc::new(Resolver {
             builder: Arc::clone(&self.documents),
@@ -313,11 +315,20 @@ impl Flow {
             settled.store(ended?, Ordering::Release);
             Ok(())
         });
+        let ownership = Arc::new(Owner::new(
+            self.sink.state(),
+            &self.name,
+            &owner,
+            limits.clone(),
+            Arc::clone(&observer),
+            stages.halt.clone(),
+        ));
         let back = Arc::new(Back {
             builder: Arc::clone(&self.documents),
             queries,
             reader: self.source.reader(),
             sink: Arc::clone(&self.sink),
+            ownership,
             observer,
             policies: self.policies.clone(),
             limits: limits.clone(),

@@ -18,6 +18,8 @@ pub(super) struct TableFacts {
     pub persistence: char,
     /// Its topmost ancestor, for a partition.
     pub root: Option<TableName>,
+    /// Tables inherit from it, other than as partitions.
+    pub inherited: bool,
     pub identity: Identity,
     /// Live columns in the order of the table.
     pub columns: Vec<ColumnFacts>,
@@ -70,6 +72,7 @@ pub(super) async fn tables(client: &Client, tables: &[CapturedTable]) -> Result<
             root: row
                 .get::<_, Option<&str>>("root_schema")
                 .map(|schema| TableName::new(schema, row.get::<_, &str>("root_name"))),
+            inherited: row.get("inherited"),
             identity: identity_of(row.get("identity"), row.get("identity_columns")),
             columns: Vec::new(),
             leaves: Vec::new(),
@@ -133,7 +136,8 @@ const TABLES: &str = concat!(
     "select n.nspname::text as schema, c.relname::text as name, c.oid, c.relkind::text as kind, \
        c.relpersistence::text as persistence, c.relreplident::text as identity, ",
     identity_columns!(),
-    " as identity_columns, rn.nspname::text as root_schema, r.relname::text as root_name \
+    " as identity_columns, c.relkind = 'r' and exists (select from pg_inherits i where i.inhparent = c.oid) as inherited, \
+       rn.nspname::text as root_schema, r.relname::text as root_name \
      from unnest($1::text[], $2::text[]) as w(schema, name) \
      join pg_namespace n on n.nspname = w.schema \
      join pg_class c on c.relnamespace = n.oid and c.relname = w.name \

@@ -5,10 +5,13 @@
 //! | part | seen by it |
 //! |---|---|
 //! | oid, kind, persistence | dropped, renamed and made again, set unlogged |
-//! | declared columns: place, type, missing value, the row of the catalog | ADD … DEFAULT, ALTER TYPE … USING, renamed, dropped |
-//! | partitions: oid, bound, file | ATTACH, DETACH, DROP, TRUNCATE of one (which is not in the stream under the root's name) |
+//! | its TOAST table | a rewrite by ALTER TABLE, such as TYPE … USING to the same type; VACUUM FULL and CLUSTER keep it. Where a table has none, its columns' rows of the catalog |
+//! | declared columns: number, type | dropped and added anew with a DEFAULT, renamed, retyped |
+//! | expressions of generated columns | SET EXPRESSION |
+//! | partitions: oid, bound, file, since when | ATTACH, DETACH, also both between two looks, DROP, and TRUNCATE of one, which is not in the stream; VACUUM FULL of one looks the same |
+//! | tables that inherit from it | their rows come under names of their own |
 //! | replica identity of each leaf | lost, chosen anew |
-//! | publication: membership, operations, filter, column list | changes that were not sent |
+//! | the publication's entry for it, and its options | changes that were not sent, even if it is as it was again |
 //!
 //! Not in it: what says nothing about content (indexes, constraints, privileges, statistics, columns that no index declares).
 
@@ -19,15 +22,18 @@ use tokio_postgres::Client;
 
 use super::error::failed;
 use crate::edges::{CapturedTable, Catalog, Failure};
-use crate::model::Columns;
+use crate::model::{Columns, TableName};
 
 /// What a look at the catalog found.
 #[derive(Debug)]
 pub(super) struct Signs {
     /// The fingerprint of each table.
     pub catalog: Catalog,
-    /// The publication does not send all of a table any more: only opening the stream again can mend that, or says what to do.
-    pub reopen: Option<String>,
+    /// How the publication has each table: another entry may have left out changes meanwhile.
+    pub entries: Catalog,
+    /// A table of which the publication does not send all any more: only opening the stream again can mend that, or says what
+    /// to do.
+    pub unsent: Option<TableName>,
 }
 
 /// Asks the catalog.
@@ -44,7 +50,8 @@ pub(super) async fn look(client: &Client, publication: &str, tables: &[CapturedT
         by_place.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
     }
     let mut catalog = Catalog::new();
-    let mut reopen = None;
+    let mut entries = Catalog::new();
+    let mut unsent = None;
     for row in &facts {
         let place: i64 = row.get(0);
         let Some(captured) = usize::try_from(place - 1).ok().and_then(|place| tables.get(place)) else { continue };
@@ -61,14 +68,13 @@ pub(super) async fn look(client: &Client, publication: &str, tables: &[CapturedT
             hash.update(sign);
         }
         if row.get::<_, bool>(2) {
-            reopen.get_or_insert_with(|| {
-                format!("publication {publication} does not send all changes of table {} any more", captured.table)
-            });
+            unsent.get_or_insert_with(|| captured.table.clone());
         }
+        entries.insert(captured.table.clone(), row.get::<_, Option<String>>(3).unwrap_or_default());
         let sign: String = hash.finalize()[..SIGN_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
         catalog.insert(captured.table.clone(), sign);
     }
-    Ok(Signs { catalog, reopen })
+    Ok(Signs { catalog, entries, unsent })
 }
 
 /// Bytes of a hash that are kept: two definitions of one table do not meet in 128 bits.
@@ -78,35 +84,39 @@ const SIGN_BYTES: usize = 16;
 /// version has.
 const TABLES: &str = "\
     select w.place, \
-      concat_ws('|', c.oid, c.relkind, c.relpersistence, p.sent, p.entry, ( \
-        select string_agg(concat_ws(',', l.oid, l.relkind, l.relpersistence, pg_get_expr(l.relpartbound, l.oid), \
-            case when l.oid <> c.oid then pg_relation_filenode(l.oid) end, l.relreplident, ( \
-              select string_agg(i.indexrelid || ':' || i.indkey::text, ';' order by i.indexrelid) from pg_index i \
-              where i.indrelid = l.oid and i.indisvalid \
-                and case l.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end)), \
-          ' ' order by l.oid) \
-        from pg_class l where l.oid = c.oid or l.oid in (select t.relid from pg_partition_tree(c.oid) t))), \
-      p.sent is distinct from 'all' \
+      concat_ws('|', c.oid, c.relkind, c.relpersistence, p.entry, \
+        (select string_agg(concat_ws(',', l.oid, l.relkind, l.relpersistence, pg_get_expr(l.relpartbound, l.oid), \
+              case when l.oid <> c.oid then pg_relation_filenode(l.oid) end, \
+              (select h.xmin from pg_inherits h where h.inhrelid = l.oid and l.oid <> c.oid), l.relreplident, \
+              case when l.reltoastrelid <> 0 then l.reltoastrelid::text \
+                when l.relkind = 'r' then (select string_agg(a.attnum || ':' || a.xmin, ';' order by a.attnum) from pg_attribute a \
+                  where a.attrelid = l.oid and a.attnum > 0 and not a.attisdropped) end, \
+              (select string_agg(i.indexrelid || ':' || i.indkey::text, ';' order by i.indexrelid) from pg_index i \
+                where i.indrelid = l.oid and i.indisvalid \
+                  and case l.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end)), \
+            ' ' order by l.oid) \
+          from pg_class l where l.oid = c.oid or l.oid in (select t.relid from pg_partition_tree(c.oid) t)), \
+        (select string_agg(i.inhrelid::text, ',' order by i.inhrelid) from pg_inherits i \
+          where i.inhparent = c.oid and c.relkind = 'r'), \
+        (select string_agg(concat_ws(':', a.attname, pg_get_expr(d.adbin, d.adrelid)), ',' order by a.attnum) \
+          from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
+          where a.attrelid = c.oid and a.attgenerated <> '')), \
+      p.whole is not true, p.entry \
     from unnest($1::text[], $2::text[]) with ordinality as w(schema, name, place) \
     left join pg_namespace n on n.nspname = w.schema \
     left join pg_class c on c.relnamespace = n.oid and c.relname = w.name \
     left join lateral ( \
-      select case when bool_and(p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate \
-            and (c.relkind <> 'p' or p.pubviaroot) \
-            and to_jsonb(r) ->> 'prqual' is null and to_jsonb(r) ->> 'prattrs' is null) \
-          then 'all' else concat_ws(',', bool_and(p.pubinsert), bool_and(p.pubupdate), bool_and(p.pubdelete), \
-            bool_and(p.pubtruncate), bool_and(p.pubviaroot), max(to_jsonb(r) ->> 'prqual'), max(to_jsonb(r) ->> 'prattrs')) \
-          end as sent, max(r.oid::text || ',' || r.xmin::text || ',' || p.xmin::text) as entry \
+      select concat_ws(',', p.oid, p.xmin, r.oid, r.xmin) as entry, \
+        p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate and (c.relkind <> 'p' or p.pubviaroot) \
+          and to_jsonb(r) ->> 'prqual' is null and to_jsonb(r) ->> 'prattrs' is null as whole \
       from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid \
       where p.pubname = $3 and exists (select from pg_publication_tables t \
         where t.pubname = p.pubname and t.schemaname = w.schema and t.tablename = w.name)) p on true \
     order by w.place";
 
-/// The columns of each table. The catalog's own row of a column is made anew by an ALTER TYPE, to the same type too.
+/// The columns of each table. What a column was added with needs no look: its number is never given again.
 const COLUMNS: &str = "\
-    select w.place, a.attname::text, \
-      concat_ws(',', a.attnum, format_type(a.atttypid, a.atttypmod), a.attgenerated, a.atthasmissing, \
-        md5(a.attmissingval::text), a.xmin) \
+    select w.place, a.attname::text, concat_ws(',', a.attnum, format_type(a.atttypid, a.atttypmod), a.attgenerated) \
     from unnest($1::text[], $2::text[]) with ordinality as w(schema, name, place) \
     join pg_namespace n on n.nspname = w.schema \
     join pg_class c on c.relnamespace = n.oid and c.relname = w.name \

@@ -1,5 +1,11 @@
 //! The catalog watch: beside the stream it looks every while whether the captured tables are still defined as they were, and
 //! whether the old rows of all of them still tell what must be known.
+//!
+//! | found | then |
+//! |---|---|
+//! | a table is defined in another way | an event: a pass over its documents |
+//! | the publication's entry of a table is another, or sends less | the stream is opened again, behind a quiet point, and that finds another fingerprint |
+//! | old rows do not tell the declared keys | an event at once, and again as long as such rows change, less and less often |
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,21 +17,30 @@ use tokio_util::task::AbortOnDropHandle;
 use super::catalog_sign::{self, Signs};
 use super::connect::Connection;
 use super::{catalog, identity};
-use crate::edges::{CapturedTable, Catalog, Failure};
+use crate::edges::{CaptureEvent, CapturedTable, Catalog, Failure};
 use crate::model::TableName;
+
+/// Between two looks that the stream asks for.
+const LOOK_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Tables whose identity is lost are assembled again at most once in that many `catalog_every`, at last: a pass must be able to
+/// end before the next one is asked for.
+const ASK_PAUSE_MAX: u32 = 64;
 
 /// See the module.
 pub(super) struct CatalogWatch {
     every: Duration,
+    looked: Instant,
     due: Instant,
     publication: Arc<str>,
     tables: Arc<[CapturedTable]>,
     known: Catalog,
+    entries: Catalog,
     /// Tables whose old rows do not tell all that must be known.
     lost: BTreeSet<TableName>,
-    /// Those of them that changed since the last look, and what the stream described anew: documents that their rows left may not
-    /// be found otherwise.
+    /// Those of them that changed since they were asked for last.
     touched: BTreeSet<TableName>,
+    ask_pause: Duration,
+    ask_from: Instant,
     looking: Option<AbortOnDropHandle<Result<Look, Failure>>>,
 }
 
@@ -45,82 +60,151 @@ pub(super) struct Noticed {
 }
 
 impl CatalogWatch {
-    /// Watches `tables`, whose fingerprints are `known`.
-    pub fn new(every: Duration, publication: &str, tables: &[CapturedTable], known: Catalog) -> Self {
+    /// Watches `tables`, which are as `signs` says; the old rows of those that are `lost` do not tell all.
+    pub fn new(
+        every: Duration,
+        publication: &str,
+        tables: &[CapturedTable],
+        signs: Signs,
+        lost: BTreeSet<TableName>,
+    ) -> Self {
+        let now = Instant::now();
         Self {
             every,
-            due: Instant::now() + every,
+            looked: now,
+            due: now + every,
             publication: publication.into(),
             tables: tables.into(),
-            known,
-            lost: BTreeSet::new(),
+            known: signs.catalog,
+            entries: signs.entries,
+            lost,
             touched: BTreeSet::new(),
+            ask_pause: every,
+            ask_from: now,
             looking: None,
         }
     }
 
-    /// The stream described a table in another way than before, or without what must be known of old rows: it may be as it was
-    /// again when the catalog is looked at, which is done now.
-    pub fn suspect(&mut self, table: TableName) {
-        self.touched.insert(table);
-        self.due = Instant::now();
+    /// The stream described a table in another way than before: the catalog is looked at soon.
+    pub fn hurry(&mut self) {
+        self.due = self.due.min(self.looked + LOOK_PAUSE_MIN.min(self.every));
     }
 
-    /// A row of the table changed.
-    pub fn changed(&mut self, table: &TableName) {
-        if !self.lost.is_empty() && self.lost.contains(table) && !self.touched.contains(table) {
-            self.touched.insert(table.clone());
+    /// The stream describes the table without what must be known of old rows; the catalog may say otherwise by now, and nothing
+    /// will tell a later start that it was so. So it is asked for at once, which a definition can demand once.
+    pub fn described_without_keys(&mut self, table: &TableName) -> Option<CaptureEvent> {
+        self.ask_from = Instant::now();
+        self.suspect(table)
+    }
+
+    /// An old row of the table does not tell what must be known.
+    pub fn suspect(&mut self, table: &TableName) -> Option<CaptureEvent> {
+        self.hurry();
+        self.touched.insert(table.clone());
+        self.ask()
+    }
+
+    /// A row of the table was changed or deleted.
+    pub fn changed(&mut self, table: &TableName) -> Option<CaptureEvent> {
+        if !self.lost.contains(table) || self.touched.contains(table) {
+            return None;
         }
+        self.touched.insert(table.clone());
+        self.ask()
+    }
+
+    /// The tables that were touched, when it is time to ask for them again.
+    fn ask(&mut self) -> Option<CaptureEvent> {
+        let now = Instant::now();
+        if self.touched.is_empty() || now < self.ask_from {
+            return None;
+        }
+        self.ask_from = now + self.ask_pause;
+        self.ask_pause = (self.ask_pause * 2).min(self.every * ASK_PAUSE_MAX);
+        let touched = std::mem::take(&mut self.touched);
+        let tables = self.known.iter().filter(|(table, _)| touched.contains(*table)).map(own).collect();
+        Some(CaptureEvent::Catalog { tables })
     }
 
     /// Looks for as long as it is polled; returns when something follows from a look. May be dropped at any time.
     pub async fn run(&mut self, control: &Arc<Connection>) -> Result<Noticed, Failure> {
         loop {
-            if let Some(looking) = &mut self.looking {
-                let looked = looking.await;
-                self.looking = None;
-                let look = looked
-                    .map_err(|error| Failure::transient("failed to look at the catalog").with_source(error))??;
-                if let Some(noticed) = self.take(look) {
-                    return Ok(noticed);
-                }
+            if self.looking.is_none() {
+                tokio::time::sleep_until(self.due.into()).await;
             }
-            tokio::time::sleep_until(self.due.into()).await;
-            self.due = Instant::now() + self.every;
+            if let Some(noticed) = self.look(control).await? {
+                return Ok(noticed);
+            }
+        }
+    }
+
+    /// Whether a look was begun.
+    pub fn is_looking(&self) -> bool {
+        self.looking.is_some()
+    }
+
+    /// Looks now. May be dropped at any time.
+    pub async fn look(&mut self, control: &Arc<Connection>) -> Result<Option<Noticed>, Failure> {
+        let looking = self.looking.get_or_insert_with(|| {
             // Apart, so that dropping this future does not cut it.
             let (control, publication, tables) =
                 (Arc::clone(control), Arc::clone(&self.publication), Arc::clone(&self.tables));
             let look = async move {
                 let signs = catalog_sign::look(&control.client, &publication, &tables).await?;
                 let facts = catalog::tables(&control.client, &tables).await?;
-                let unknown = tables.iter().zip(&facts).filter(|(table, facts)| {
-                    facts.as_ref().is_some_and(|facts| !identity::tells_old_keys(table, facts))
-                });
-                Ok(Look { signs, lost: unknown.map(|(table, _)| table.table.clone()).collect() })
+                Ok(Look { signs, lost: identity::lost(&tables, &facts) })
             };
-            self.looking = Some(AbortOnDropHandle::new(Handle::current().spawn(look)));
-        }
+            AbortOnDropHandle::new(Handle::current().spawn(look))
+        });
+        let looked = looking.await;
+        self.looking = None;
+        self.looked = Instant::now();
+        self.due = self.looked + self.every;
+        let look = looked.map_err(|error| Failure::transient("failed to look at the catalog").with_source(error))??;
+        Ok(self.take(look))
     }
 
     fn take(&mut self, look: Look) -> Option<Noticed> {
-        let Look { signs: Signs { catalog, reopen }, lost } = look;
+        let Look { signs, lost } = look;
+        let mut tables: Catalog =
+            signs.catalog.iter().filter(|(table, sign)| self.known.get(*table) != Some(sign)).map(own).collect();
         for table in lost.difference(&self.lost) {
             tracing::warn!(
                 %table,
                 "the replica identity does not hold the declared keys any more, so documents that rows leave are found only by \
                  assembling everything again, which is done as long as rows of it change; `docmill check` says how to mend it"
             );
+            tables.extend(signs.catalog.get_key_value(table).map(own));
         }
         self.lost = lost;
-        let mut tables: Catalog =
-            catalog.iter().filter(|(table, sign)| self.known.get(*table) != Some(sign)).map(own).collect();
+        if self.lost.is_empty() && self.touched.is_empty() {
+            self.ask_pause = self.every;
+        }
+        let reopen = match &signs.unsent {
+            Some(table) => {
+                Some(format!("publication {} does not send all changes of table {table} any more", self.publication))
+            }
+            None if signs.entries != self.entries => {
+                Some(format!("publication {} was changed, and may have left out changes meanwhile", self.publication))
+            }
+            None => None,
+        };
+        if reopen.is_some() {
+            // What is asked for now may be read too early: transactions that are open may have written without the entry. Opening
+            // again waits for them, and finds another fingerprint than the one that is known. What was touched is not seen there.
+            let touched = std::mem::take(&mut self.touched);
+            let tables = self.known.iter().filter(|(table, _)| touched.contains(*table)).map(own).collect();
+            return Some(Noticed { tables, reopen });
+        }
         for table in tables.keys() {
             tracing::warn!(%table, "the table is defined in another way than before: its documents are assembled again");
+            self.touched.remove(table);
         }
-        let touched = std::mem::take(&mut self.touched);
-        tables.extend(catalog.iter().filter(|(table, _)| touched.contains(*table)).map(own));
-        self.known = catalog;
-        (!tables.is_empty() || reopen.is_some()).then_some(Noticed { tables, reopen })
+        self.known = signs.catalog;
+        if let Some(CaptureEvent::Catalog { tables: asked }) = self.ask() {
+            tables.extend(asked);
+        }
+        (!tables.is_empty()).then_some(Noticed { tables, reopen: None })
     }
 }
 

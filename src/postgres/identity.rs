@@ -4,20 +4,38 @@
 //! A table that is published without a usable replica identity makes the application's own UPDATE and DELETE fail, so this
 //! is asked before it enters the publication.
 
+use std::collections::BTreeSet;
+
 use super::catalog::{Identity, LeafFacts, TableFacts};
 use super::problem::Problem;
 use super::quote;
 use crate::edges::CapturedTable;
+use crate::fail_points::{Rule, off};
 use crate::model::{Columns, TableName};
 
 /// Everything about `captured` that keeps its changes from being captured.
 pub(super) fn problems(captured: &CapturedTable, facts: Option<&TableFacts>) -> Vec<Problem> {
+    let problems = shape_problems(captured, facts);
+    match facts {
+        Some(facts) if problems.is_empty() => identity_problems(captured, facts),
+        _ => problems,
+    }
+}
+
+/// What of it is not its replica identity: no identity would help.
+pub(super) fn shape_problems(captured: &CapturedTable, facts: Option<&TableFacts>) -> Vec<Problem> {
     let subject = format!("table {}", captured.table);
     let Some(facts) = facts else {
         return vec![Problem::new(subject, "there is no such table, or the capture role may not see it")];
     };
     if let Some(found) = unfit(facts.kind, facts.persistence) {
         return vec![Problem::new(subject, found)];
+    }
+    if facts.inherited {
+        let found = "tables inherit from it, and changes of their rows come under their own names";
+        return vec![
+            Problem::new(subject, found).with_remedy("-- make partitions of them, or declare them one by one"),
+        ];
     }
     let mut problems = Vec::new();
     let listed = match &captured.columns {
@@ -34,13 +52,11 @@ pub(super) fn problems(captured: &CapturedTable, facts: Option<&TableFacts>) -> 
             Some(_) => {}
         }
     }
-    if !problems.is_empty() {
-        return problems;
-    }
-    for leaf in &facts.leaves {
-        problems.extend(leaf_problem(captured, facts, leaf));
-    }
     problems
+}
+
+fn identity_problems(captured: &CapturedTable, facts: &TableFacts) -> Vec<Problem> {
+    facts.leaves.iter().filter_map(|leaf| leaf_problem(captured, facts, leaf)).collect()
 }
 
 /// Whether old rows of the table are known in full, on every leaf.
@@ -48,9 +64,13 @@ pub(super) fn is_full(facts: &TableFacts) -> bool {
     facts.identity == Identity::Full && facts.leaves.iter().all(|leaf| leaf.identity == Identity::Full)
 }
 
-/// Whether an old row of every leaf tells all declared keys.
-pub(super) fn tells_old_keys(captured: &CapturedTable, facts: &TableFacts) -> bool {
-    facts.leaves.iter().all(|leaf| leaf_problem(captured, facts, leaf).is_none())
+/// The tables of which old rows do not tell all declared keys, on some leaf.
+pub(super) fn lost(tables: &[CapturedTable], catalog: &[Option<TableFacts>]) -> BTreeSet<TableName> {
+    let tables = tables.iter().zip(catalog).filter_map(|(captured, facts)| Some((captured, facts.as_ref()?)));
+    tables
+        .filter(|(captured, facts)| !identity_problems(captured, facts).is_empty())
+        .map(|(captured, _)| captured.table.clone())
+        .collect()
 }
 
 fn unfit(kind: char, persistence: char) -> Option<&'static str> {
@@ -91,6 +111,7 @@ fn leaf_problem(captured: &CapturedTable, facts: &TableFacts, leaf: &LeafFacts) 
             "it has no replica identity: publishing it would make its updates and deletes fail".to_owned()
         }
         (_, true) => return None,
+        (_, false) if off(Rule::Keys) => return None,
         (_, false) => format!(
             "its replica identity ({}) lacks the declared key {}, whose old values must be known",
             known.join(", "),
@@ -151,6 +172,7 @@ mod tests {
             kind: 'r',
             persistence: 'p',
             root: None,
+            inherited: false,
             identity: identity.clone(),
             columns: vec![column("id", true), column("user_id", true), column("note", false)],
             leaves: vec![LeafFacts {

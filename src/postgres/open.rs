@@ -1,8 +1,8 @@
 //! Opening the stream: look at everything, publication, slot, start, quiet point. In this order.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError};
 
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig};
 
@@ -33,28 +33,31 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     // Where somebody was fed before, it is a fail-over in the middle: the standby may be promoted at any moment.
     let class = if facts.standby && request.known { FailureClass::Transient } else { FailureClass::Fatal };
     refuse(class, "capture changes from this server", &facts.problems())?;
-    let catalog = look_at_tables(&control, &reader, tables).await?;
+    let published = publication::facts(&control.client, &options.publication).await?;
+    // What this process had a stream of already may be mended meanwhile: it waits for that, and goes on by itself.
+    let quiet_for = source.quiet.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let class = if quiet_for.is_some() { FailureClass::Transient } else { FailureClass::Fatal };
+    let going_on = published.as_ref().filter(|_| quiet_for.is_some());
+    let catalog = look_at_tables(&control, &reader, tables, going_on).await?;
 
     let slot = slot::facts(&control.client, &options.slot).await?;
     if let Some(slot) = &slot {
         refuse(FailureClass::Fatal, "use the slot", &slot::problems(&options.slot, slot, &facts.database))?;
     }
-    let published = publication::facts(&control.client, &options.publication).await?;
     if let Some(published) = &published {
         let problems = publication::problems(&options.publication, published, tables, &catalog);
-        refuse(FailureClass::Fatal, "use the publication", &problems)?;
+        refuse(class, "use the publication", &problems)?;
     }
     let (name, publication) = (options.slot.as_str(), options.publication.as_str());
     let settled =
         lost_slot::settle(&control.client, name, publication, slot.as_ref(), published.is_some(), request).await?;
-    let extended = published.as_ref().is_none_or(|facts| !publication::missing(facts, tables).is_empty());
-    let created = settled == Settled::Make;
-    if extended || created {
-        // Until the wait below is over, whatever fails in between.
-        source.quiet.store(false, Ordering::Release);
-    }
     publication::ensure(&control.client, options, facts.version, tables, published.as_ref()).await?;
+    let created = settled == Settled::Make;
     if created {
+        // Until the wait below is over, whatever fails in between; the publication's entries alone would not say it.
+        if let Some(quiet_for) = &mut *source.quiet.lock().unwrap_or_else(PoisonError::into_inner) {
+            quiet_for.clear();
+        }
         slot::create(&control.client, &reader.client, name, facts.version, observer).await?;
     }
 
@@ -79,9 +82,10 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
 
     // Not only when something was made just now: whoever ran the ALTER PUBLICATION, or crashed after it, did not wait for us.
     // A stream that this process opens again has it behind itself: then a transaction that is open for hours holds up nothing.
-    if !source.quiet.load(Ordering::Acquire) {
+    let entries = catalog_sign::look(&control.client, &options.publication, tables).await?.entries;
+    if created || quiet_for.as_ref() != Some(&entries) {
         quiet_point::wait(&control.client, observer).await?;
-        source.quiet.store(true, Ordering::Release);
+        *source.quiet.lock().unwrap_or_else(PoisonError::into_inner) = Some(entries.clone());
     }
 
     let server = server::identity(&control.client).await?;
@@ -113,13 +117,17 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     fence.replayed(start.flushed).await?;
     // After the quiet point: what is different from now on, the watch sees.
     let signs = catalog_sign::look(&control.client, &options.publication, tables).await?;
-    if let Some(found) = signs.reopen {
-        return Err(Failure::transient(format!("failed to open the stream: {found}")));
+    if signs.unsent.is_some() || signs.entries != entries {
+        return Err(Failure::transient(format!(
+            "failed to open the stream: publication {} was changed meanwhile",
+            options.publication
+        )));
     }
-    let start = StreamStart { catalog: signs.catalog, ..start };
+    let start = StreamStart { catalog: signs.catalog.clone(), ..start };
+    let lost = identity::lost(tables, &catalog);
     let known = tables.iter().zip(&catalog).filter_map(|(table, facts)| Some((table, facts.as_ref()?)));
     Ok(Stream {
-        catalog_watch: CatalogWatch::new(options.catalog_every, &options.publication, tables, start.catalog.clone()),
+        catalog_watch: CatalogWatch::new(options.catalog_every, &options.publication, tables, signs, lost),
         privilege_watch: PrivilegeWatch::new(source, tables),
         overtaken: Overtaken::default(),
         reopen: None,
@@ -148,17 +156,33 @@ fn slot_failed(tried: &str, slot: &str, error: PgWireError) -> Failure {
     }
 }
 
-/// What the catalog says of the tables, when all of them can be captured and read.
+/// What the catalog says of the tables, when all of them can be captured and read. With the publication of a stream that goes
+/// on, what its tables' old rows do not tell any more is made up for, and what is not there is waited for.
 async fn look_at_tables(
     control: &Connection,
     reader: &Connection,
     tables: &[CapturedTable],
+    going_on: Option<&publication::PublicationFacts>,
 ) -> Result<Vec<Option<TableFacts>>, Failure> {
     let catalog = catalog::tables(&control.client, tables).await?;
-    let mut problems: Vec<Problem> =
-        tables.iter().zip(&catalog).flat_map(|(table, facts)| identity::problems(table, facts.as_ref())).collect();
-    problems.extend(privileges::problems(&reader.client, tables, &catalog).await?);
-    refuse(FailureClass::Fatal, "capture the declared tables", &problems)?;
+    // One that is not published yet must not break the application when it is.
+    let sent = |table: &CapturedTable| {
+        going_on.is_some_and(|facts| publication::missing(facts, std::slice::from_ref(table)).is_empty())
+    };
+    let mut problems: Vec<Problem> = tables
+        .iter()
+        .zip(&catalog)
+        .flat_map(|(table, facts)| match sent(table) {
+            true => identity::shape_problems(table, facts.as_ref()),
+            false => identity::problems(table, facts.as_ref()),
+        })
+        .collect();
+    problems.extend(publication::hidden_under_roots(tables, &catalog));
+    let hidden = privileges::problems(&reader.client, tables, &catalog).await?;
+    let waits = going_on.is_some() && hidden.is_empty();
+    problems.extend(hidden);
+    let class = if waits { FailureClass::Transient } else { FailureClass::Fatal };
+    refuse(class, "capture the declared tables", &problems)?;
     Ok(catalog)
 }
 

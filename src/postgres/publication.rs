@@ -93,14 +93,28 @@ pub(super) fn problems(
             && facts.via_root
             && facts.members.contains(root)
         {
-            problems.push(Problem::new(
-                format!("table {}", captured.table),
-                format!("it is a partition of {root}, under whose name its changes are published; declare that one"),
-            ));
+            problems.push(hidden_under(&captured.table, root));
         }
     }
     problems.dedup();
     problems
+}
+
+/// Partitions that are captured beside their root, under whose name their changes come.
+pub(super) fn hidden_under_roots(tables: &[CapturedTable], catalog: &[Option<TableFacts>]) -> Vec<Problem> {
+    let facts = tables.iter().zip(catalog).filter_map(|(captured, facts)| Some((captured, facts.as_ref()?)));
+    let roots = facts.filter_map(|(captured, facts)| Some((captured, facts.root.as_ref()?)));
+    roots
+        .filter(|(_, root)| tables.iter().any(|other| other.table == **root))
+        .map(|(captured, root)| hidden_under(&captured.table, root))
+        .collect()
+}
+
+fn hidden_under(table: &TableName, root: &TableName) -> Problem {
+    Problem::new(
+        format!("table {table}"),
+        format!("it is a partition of {root}, under whose name its changes are published; declare that one"),
+    )
 }
 
 /// The captured tables that it does not publish.

@@ -9,6 +9,7 @@ use super::pgoutput::{self, Cell, OldTuple, ReplicaIdentity, TupleData};
 use super::text_value;
 use super::types::{Form, built_in};
 use crate::edges::{CapturedTable, Failure};
+use crate::fail_points::{Rule, off};
 use crate::model::{ChangeKind, Columns, OldRow, Relation, RelationColumn, Row, TableName, Value};
 
 /// The tables that are wanted and those that the stream has described, by oid.
@@ -28,6 +29,8 @@ struct Wanted {
     full: bool,
     /// The identity that the stream names is the root's, while the leaves' counts.
     partitioned: bool,
+    /// Columns that are never null: where they are in an old row, it was not told.
+    not_null: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -39,6 +42,8 @@ struct Described {
     keys: usize,
     /// Columns of a tuple.
     columns: usize,
+    /// Keys that are never null.
+    not_null: Vec<usize>,
     /// What the stream says of its old rows, and of which columns.
     identity: (ReplicaIdentity, Vec<bool>),
     /// Old rows are known in full.
@@ -56,6 +61,12 @@ impl Relations {
                 // A leaf has an identity of its own, whatever the root says: what it marks as a whole old row may not be one.
                 full: identity::is_full(facts) && facts.kind != 'p',
                 partitioned: facts.kind == 'p',
+                not_null: facts
+                    .columns
+                    .iter()
+                    .filter(|column| column.not_null)
+                    .map(|column| column.name.clone())
+                    .collect(),
             });
             for key in &captured.keys {
                 if !entry.keys.contains(key) {
@@ -93,9 +104,8 @@ impl Relations {
     }
 
     /// The stream describes a table, for the first time or anew. A declared column that it does not have (any more) is not
-    /// among the kept ones. Answers a wanted table whose old rows may have told less than
-    /// must be known: because it is described in another way than before, or without its keys.
-    pub fn describe(&mut self, relation: &pgoutput::Relation) -> Option<TableName> {
+    /// among the kept ones. `None` for a table that is not wanted.
+    pub fn describe(&mut self, relation: &pgoutput::Relation) -> Option<Description> {
         let name = name_of(relation);
         let Some(wanted) = self.wanted.get(&name) else {
             self.described.insert(relation.oid, None);
@@ -107,7 +117,7 @@ impl Relations {
         // The catalog was asked at the start; this is what became of it since. Of a partitioned table it names the root's, while the
         // leaves' count: only the catalog tells those.
         let known = |at: &usize| relation.columns[*at].key || relation.replica_identity == ReplicaIdentity::Full;
-        let told = wanted.partitioned || places.iter().all(known);
+        let told = off(Rule::Keys) || wanted.partitioned || places.iter().all(known);
         // An update can be skipped only where old rows are known in full; elsewhere nothing but keys is of use.
         let full = wanted.full && relation.replica_identity == ReplicaIdentity::Full;
         match &wanted.columns {
@@ -138,6 +148,9 @@ impl Relations {
             keys,
             kept,
             columns: relation.columns.len(),
+            not_null: (0..keys)
+                .filter(|key| wanted.not_null.contains(relation.columns[places[*key]].name.as_str()))
+                .collect(),
             identity: (relation.replica_identity, relation.columns.iter().map(|column| column.key).collect()),
             full,
         };
@@ -146,13 +159,18 @@ impl Relations {
                 || before.kept != described.kept
                 || before.relation.columns != described.relation.columns
         });
-        let table = (another || !told).then(|| described.relation.table.clone());
+        let description = match (wanted.partitioned, told) {
+            (true, _) => Description::OfLeaves,
+            (false, false) => Description::Untold(described.relation.table.clone()),
+            (false, true) if another => Description::Another,
+            (false, true) => Description::Same,
+        };
         self.described.insert(relation.oid, Some(described));
-        table
+        Some(description)
     }
 
     /// A changed row, with its table; `None` for a table that is not wanted.
-    pub fn change(&self, oid: u32, change: Tuples<'_>) -> Result<Option<(Arc<Relation>, ChangeKind)>, Failure> {
+    pub fn change(&self, oid: u32, change: Tuples<'_>) -> Result<Option<Changed>, Failure> {
         let Some(described) = self.get(oid)? else {
             return Ok(None);
         };
@@ -174,7 +192,14 @@ impl Relations {
             Tuples::Delete(old) => ChangeKind::Delete { old: described.old(old)? },
             Tuples::Truncate => ChangeKind::Truncate,
         };
-        Ok(Some((Arc::clone(&described.relation), kind)))
+        let old = match &kind {
+            ChangeKind::Update { old, .. } => old.as_ref(),
+            ChangeKind::Delete { old } => Some(old),
+            _ => None,
+        };
+        let told = off(Rule::Keys)
+            || old.is_none_or(|old| described.not_null.iter().all(|key| old.row.0.get(*key) != Some(&Value::Null)));
+        Ok(Some(Changed { relation: Arc::clone(&described.relation), kind, told }))
     }
 
     fn get(&self, oid: u32) -> Result<Option<&Described>, Failure> {
@@ -184,6 +209,28 @@ impl Relations {
             ))
         })
     }
+}
+
+/// What a description says beside how tuples are read.
+#[derive(Debug)]
+pub(super) enum Description {
+    /// As before, or for the first time.
+    Same,
+    /// In another way than before.
+    Another,
+    /// Of a partitioned table: old rows tell what the identity of their own leaf holds, which only the catalog knows.
+    OfLeaves,
+    /// Old rows of the table do not tell all declared keys.
+    Untold(TableName),
+}
+
+/// A changed row of a wanted table.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub relation: Arc<Relation>,
+    pub kind: ChangeKind,
+    /// `false` when the old row has a null where none can be, which happens on a leaf whose identity was lost for a while.
+    pub told: bool,
 }
 
 /// The tuples of one change.

@@ -1,6 +1,6 @@
 //! [`Source`]: what one `Postgres` and its readers share: options, where to connect, and whether capture is there.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -11,7 +11,7 @@ use super::link::Link;
 use super::options::PostgresOptions;
 use super::settings::Settings;
 use super::{quote, server};
-use crate::edges::Failure;
+use crate::edges::{Catalog, Failure};
 
 /// See the module.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub(super) struct Source {
     pub capture: Settings,
     pub reader: Settings,
     pub link: Link,
-    /// Whether a stream of this process has passed its quiet point.
-    pub quiet: AtomicBool,
+    /// The publication's entries for which a stream of this process has passed its quiet point.
+    pub quiet: Mutex<Option<Catalog>>,
     /// Where connections are driven, whoever asks for them: guests have a runtime of their own.
     pub runtime: Handle,
 }
@@ -37,7 +37,7 @@ impl Source {
             Failure::fatal("failed to set up the source: there is no tokio runtime to drive its connections")
                 .with_source(error)
         })?;
-        Ok(Self { options, capture, reader, link: Link::new(), quiet: AtomicBool::new(false), runtime })
+        Ok(Self { options, capture, reader, link: Link::new(), quiet: Mutex::new(None), runtime })
     }
 
     /// A connection of the capture role, for the catalog and for markers.

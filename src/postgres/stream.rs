@@ -24,10 +24,10 @@ use super::link::LinkGuard;
 use super::overtaken::Overtaken;
 use super::pgoutput::{self, Message, Timestamp};
 use super::privilege_watch::PrivilegeWatch;
-use super::relation::{Relations, Tuples};
+use super::relation::{Changed, Description, Relations, Tuples};
 use super::{slot, types};
 use crate::edges::{CaptureEvent, ChangeStream, Failure, StreamStart};
-use crate::model::{Change, Position};
+use crate::model::{Change, ChangeKind, Position};
 
 /// How long `close` waits until the source has the last confirmed position.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -104,21 +104,30 @@ impl Stream {
                     let forms = types::look_up(&self.control.client, &unknown).await?;
                     self.relations.learn(forms);
                 }
-                if let Some(table) = self.relations.describe(relation) {
-                    self.catalog_watch.suspect(table);
+                match self.relations.describe(relation) {
+                    None | Some(Description::Same) => {}
+                    Some(Description::Another) => self.catalog_watch.hurry(),
+                    // Before the changes that it describes, so that the pass is on record before they are confirmed.
+                    Some(Description::Untold(table)) => {
+                        self.ready.extend(self.catalog_watch.described_without_keys(&table))
+                    }
+                    Some(Description::OfLeaves) => {
+                        // One that was begun earlier may have seen the catalog before this.
+                        for _ in 0..=usize::from(self.catalog_watch.is_looking()) {
+                            let noticed = self.catalog_watch.look(&self.control).await?;
+                            self.notice(noticed);
+                        }
+                    }
                 }
                 self.described = None;
+                continue;
             }
             let received = tokio::select! {
                 biased;
-                // In front of the stream, which may always have something: it is only due now and then.
+                // First, because a stream that always has something must not starve it.
                 noticed = self.catalog_watch.run(&self.control) => {
-                    let Noticed { tables, reopen } = noticed?;
-                    self.reopen = reopen;
-                    if !tables.is_empty() {
-                        // Of no transaction, so it waits for none.
-                        self.ready.push_back(CaptureEvent::Catalog { tables });
-                    }
+                    let noticed = noticed?;
+                    self.notice(Some(noticed));
                     continue;
                 }
                 received = self.replication.recv() => received,
@@ -134,6 +143,15 @@ impl Stream {
                 Ok(None) => return Err(Failure::transient("the replication connection ended")),
                 Err(error) => return Err(replication_failed("read the stream of changes", error)),
             }
+        }
+    }
+
+    fn notice(&mut self, noticed: Option<Noticed>) {
+        let Some(Noticed { tables, reopen }) = noticed else { return };
+        self.reopen = self.reopen.take().or(reopen);
+        if !tables.is_empty() {
+            // Of no transaction, so it waits for none.
+            self.ready.push_back(CaptureEvent::Catalog { tables });
         }
     }
 
@@ -202,8 +220,13 @@ impl Stream {
         let Some(inside) = self.inside else {
             return Err(Failure::transient("failed to read the stream: a change came outside of a transaction"));
         };
-        if let Some((relation, kind)) = self.relations.change(relation, tuples)? {
-            self.catalog_watch.changed(&relation.table);
+        if let Some(Changed { relation, kind, told }) = self.relations.change(relation, tuples)? {
+            let ask = match &kind {
+                _ if !told => self.catalog_watch.suspect(&relation.table),
+                ChangeKind::Update { .. } | ChangeKind::Delete { .. } => self.catalog_watch.changed(&relation.table),
+                _ => None,
+            };
+            self.ready.extend(ask);
             self.give(CaptureEvent::Change(Change {
                 position: inside.commit,
                 committed_at_us: inside.committed_at_us,

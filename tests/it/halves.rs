@@ -9,13 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use docmill::Engine;
 use docmill::edges::{
-    ChangeCapture, DocumentBuilder, Failure, IndexAdmin, Lease, Settled, Silent, Sink, State, TaskReport, Ticket,
-    WorkQueue, Write, WriteOutcome,
+    ChangeCapture, DocumentBuilder, Failure, IndexAdmin, Lease, Ownership, Settled, Silent, Sink, State, TaskReport,
+    Ticket, WorkQueue, Write, WriteOutcome,
 };
 use docmill::model::{QuarantineRecord, Task};
 use docmill::pipeline::back::Back;
-use docmill::pipeline::{FailurePolicies, FlowLimits, InProcessQueue};
+use docmill::pipeline::{FailurePolicies, FlowLimits, InProcessQueue, Owner};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::support::opensearch::OpenSearch;
 use super::support::postgres::Database;
@@ -83,13 +84,13 @@ struct Freezing {
 
 #[async_trait]
 impl Sink for Freezing {
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn write(&self, writes: &[Write], ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure> {
         let woken = self.woken.notified();
         if self.frozen.load(Ordering::SeqCst) {
             self.holding.fetch_add(1, Ordering::SeqCst);
             woken.await;
         }
-        self.sink.write(writes).await
+        self.sink.write(writes, ownership).await
     }
 
     async fn quarantine(&self, records: &[QuarantineRecord]) -> Result<(), Failure> {
@@ -122,11 +123,16 @@ async fn a_back_half_that_wakes_when_its_work_went_to_another_changes_nothing() 
         Arc::new(Freezing { sink, frozen: AtomicBool::new(true), holding: AtomicUsize::new(0), woken: Notify::new() });
     let builder = shop_builder().await;
     let reader = source(&database).reader();
+    let state = freezing.state();
+    let token = state.load("shop").await.expect("an answer").expect("a state").0.owner;
+    let ownership =
+        Owner::new(state, "shop", &token, FlowLimits::default(), Arc::new(Silent), CancellationToken::new());
     let second = Arc::new(Back {
         queries: reader.prepare(builder.declaration()).await.expect("the queries prepare"),
         builder,
         reader,
         sink: Arc::clone(&freezing) as Arc<dyn Sink>,
+        ownership: Arc::new(ownership),
         observer: Arc::new(Silent),
         policies: FailurePolicies::default(),
         limits: FlowLimits::default(),

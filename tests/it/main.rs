@@ -1,5 +1,6 @@
 //! The tests of docmill, by subject; against real servers that they start themselves. `tests/run` runs them with all they need.
 
+mod catalog;
 mod chaos;
 mod cli;
 mod config;
@@ -11,13 +12,13 @@ mod failover;
 mod faulty_server;
 mod guests;
 mod halves;
+mod keys;
 mod late;
 mod memory;
 mod ndjson;
 mod opensearch;
 mod pgoutput;
 mod postgres;
-mod redefined;
 mod server;
 mod shop;
 mod shop_oracle;

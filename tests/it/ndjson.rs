@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use docmill::edges::{FailureClass, Sink, Write, WriteOutcome};
+use docmill::edges::{FailureClass, Sink, SoleOwner, Write, WriteOutcome};
 use docmill::model::{
     BuilderVersion, DocumentId, History, IndexDeclaration, Position, QuarantineRecord, Rejection, SourceIdentity,
     StateDocument, Version,
@@ -82,7 +82,7 @@ fn record(id: &str, position: u64) -> QuarantineRecord {
 }
 
 async fn written(sink: &Arc<Ndjson>, writes: &[Write]) {
-    let outcomes = sink.write(writes).await.expect("lines are written");
+    let outcomes = sink.write(writes, &SoleOwner).await.expect("lines are written");
     assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Written), "{outcomes:?}");
 }
 

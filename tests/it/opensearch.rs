@@ -11,7 +11,7 @@ mod writes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use docmill::edges::{FailureClass, Generation, Sink, Write, WriteOutcome};
+use docmill::edges::{FailureClass, Generation, Sink, SoleOwner, Write, WriteOutcome};
 use docmill::model::{
     BuilderVersion, DocumentId, History, IndexDeclaration, Position, QuarantineRecord, Rejection, SourceIdentity,
     StateDocument, Version,
@@ -81,7 +81,7 @@ fn write(generation: &Generation, id: &str, position: u64, document: Option<Valu
 }
 
 async fn outcomes(sink: &Arc<OpenSearch>, writes: &[Write]) -> Vec<WriteOutcome> {
-    sink.write(writes).await.expect("an answer")
+    sink.write(writes, &SoleOwner).await.expect("an answer")
 }
 
 fn record(generation: &Generation, id: &str, position: u64) -> QuarantineRecord {

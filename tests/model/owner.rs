@@ -4,21 +4,20 @@
 //! Rules:
 //! - the state is written by compare-and-set only, and a lost compare ends the process: otherwise the first writes back
 //!   a state without the pass that the second recorded, and the position that allowed it is confirmed already;
-//! - bytes that were read longer ago than a late window can cover are not sent;
-//! - a process reads documents only while it has a fresh proof that it owns the state. Compare-and-set guards the
-//!   state, not the documents, and the second's window at its start covers only what the first had read when the second
-//!   began.
+//! - a process sends documents only with a fresh proof that it owns the state: it was read, a short time ago, and named
+//!   this process. Compare-and-set guards the state, not the documents, and the second's window at its start, which is
+//!   longer than a proof is fresh and a request can be held, covers what was sent with an earlier one. Neither how old the
+//!   bytes are nor when they were read does: a process that goes on after the window may read a row that is deleted next.
 
 use crate::check::{Protocol, breaks, holds};
 
 #[derive(Clone, Copy)]
 struct Owner {
     compare_and_set: bool,
-    old_bytes_are_dropped: bool,
-    proves_before_it_reads: bool,
+    proves_before_it_sends: bool,
 }
 
-const ALL: Owner = Owner { compare_and_set: true, old_bytes_are_dropped: true, proves_before_it_reads: true };
+const ALL: Owner = Owner { compare_and_set: true, proves_before_it_sends: true };
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct State {
@@ -36,8 +35,6 @@ struct State {
     crashed: bool,
     /// The second process's window at its start has closed.
     window_closed: bool,
-    /// It closed while the first held bytes.
-    aged: bool,
 }
 
 /// The process that was there first, and has the state of revision 1 in memory.
@@ -48,6 +45,8 @@ enum First {
     On,
     /// It read the document while the row was there, and has not sent it.
     Read,
+    /// And has seen that the state names it; it sends soon, or asks again.
+    Proved,
     Sent,
     Gone,
 }
@@ -79,8 +78,9 @@ enum Step {
     Pass,
     Forget,
     Read,
+    Prove,
+    Expire,
     Send,
-    Drop,
     Apply,
     WriteState,
     Crash,
@@ -98,15 +98,16 @@ impl Protocol for Owner {
         let on = s.second == Second::On;
         let cases = [
             (Step::TakeOver, !on),
-            (Step::WindowCloses, on && !s.window_closed && s.first != First::Sent),
+            (Step::WindowCloses, on && !s.window_closed && !matches!(s.first, First::Proved | First::Sent)),
             (Step::Truncate, on && s.truncated == Done::NotYet),
             (Step::Record, on && s.truncated == Done::Published),
             (Step::Confirm, on && s.truncated == Done::Recorded),
             (Step::Pass, on && s.pass && s.window_closed),
             (Step::Forget, !s.document && s.deletion_known),
-            (Step::Read, s.first == First::On && s.row && (!self.proves_before_it_reads || s.revision == 1)),
-            (Step::Send, s.first == First::Read && !(s.aged && self.old_bytes_are_dropped)),
-            (Step::Drop, s.first == First::Read && s.aged),
+            (Step::Read, s.first == First::On && s.row),
+            (Step::Prove, s.first == First::Read && self.proves_before_it_sends),
+            (Step::Expire, s.first == First::Proved),
+            (Step::Send, s.first == if self.proves_before_it_sends { First::Proved } else { First::Read }),
             (Step::Apply, s.first == First::Sent),
             (Step::WriteState, s.first == First::On && on),
             (Step::Crash, on && !s.crashed),
@@ -123,7 +124,6 @@ impl Protocol for Owner {
             }
             Step::WindowCloses => {
                 s.window_closed = true;
-                s.aged |= s.first == First::Read;
             }
             Step::Truncate => (s.truncated, s.row) = (Done::Published, false),
             Step::Record => {
@@ -136,8 +136,9 @@ impl Protocol for Owner {
                 s.revision += 1;
             }
             Step::Forget => s.deletion_known = false,
-            Step::Drop => (s.first, s.aged) = (First::On, false),
             Step::Read => s.first = First::Read,
+            Step::Prove => s.first = if s.second == Second::On { First::Gone } else { First::Proved },
+            Step::Expire => s.first = First::Read,
             Step::Send => s.first = First::Sent,
             Step::Apply => {
                 s.document |= !s.deletion_known;
@@ -180,8 +181,12 @@ impl Protocol for Owner {
             Step::Confirm => "the second confirms the slot behind the TRUNCATE".to_owned(),
             Step::Pass => "the second's pass deletes the document and ends".to_owned(),
             Step::Forget => "the server forgets the version of the deletion".to_owned(),
-            Step::Drop => "the first drops what it read: it is too old".to_owned(),
             Step::Read => "the first reads the document, whose row is there".to_owned(),
+            Step::Prove if s.second == Second::On => {
+                "the first sees that the state names the second, and ends".to_owned()
+            }
+            Step::Prove => "the first sees that the state names it".to_owned(),
+            Step::Expire => "the first has not sent for so long that it must ask again".to_owned(),
             Step::Send => "the first sends it".to_owned(),
             Step::Apply if s.deletion_known => "the server applies the first's request: 409".to_owned(),
             Step::Apply => "the server applies the first's request: written".to_owned(),
@@ -198,6 +203,5 @@ impl Protocol for Owner {
 fn a_process_that_was_stopped_and_goes_on_harms_nothing() {
     holds("two processes", ALL);
     breaks("the state is written without compare", Owner { compare_and_set: false, ..ALL });
-    breaks("old bytes are sent", Owner { old_bytes_are_dropped: false, ..ALL });
-    breaks("documents are read without a proof", Owner { proves_before_it_reads: false, ..ALL });
+    breaks("documents are sent without a proof", Owner { proves_before_it_sends: false, ..ALL });
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::edges::{Failure, Generation, HeldId, IdPage, IndexAdmin, MemoryState, Sink, State, Write, WriteOutcome};
+use crate::edges::{
+    Failure, Generation, HeldId, IdPage, IndexAdmin, MemoryState, Ownership, Sink, State, Write, WriteOutcome,
+};
 use crate::model::{IndexDeclaration, QuarantineRecord, Version};
 
 /// One index: what was written last of each document. A deletion stays as `None`, so that a late write of an older version
@@ -46,7 +48,7 @@ impl Memory {
 
 #[async_trait]
 impl Sink for Memory {
-    async fn write(&self, writes: &[Write]) -> Result<Vec<WriteOutcome>, Failure> {
+    async fn write(&self, writes: &[Write], _ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure> {
         let mut held = self.held();
         let outcomes = writes.iter().map(|write| {
             let index = held.indexes.entry(write.generation.to_string()).or_default();
@@ -121,6 +123,7 @@ impl IndexAdmin for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edges::SoleOwner;
     use crate::model::{History, Position};
 
     fn write(id: &str, position: u64, document: Option<&'static str>) -> Write {
@@ -137,12 +140,10 @@ mod tests {
     async fn the_highest_version_stays_a_deletion_too() {
         let memory = Memory::new();
         let outcomes = memory
-            .write(&[
-                write("1", 2, None),
-                write("1", 1, Some("{}")),
-                write("2", 1, Some("{}")),
-                write("2", 1, Some("[]")),
-            ])
+            .write(
+                &[write("1", 2, None), write("1", 1, Some("{}")), write("2", 1, Some("{}")), write("2", 1, Some("[]"))],
+                &SoleOwner,
+            )
             .await
             .unwrap();
         assert!(matches!(outcomes[1], WriteOutcome::Stale { .. }));
@@ -153,7 +154,7 @@ mod tests {
     async fn ids_come_in_pages() {
         let memory = Memory::new();
         let writes: Vec<_> = ["1", "2", "3"].map(|id| write(id, 1, (id != "2").then_some("{}"))).into();
-        memory.write(&writes).await.unwrap();
+        memory.write(&writes, &SoleOwner).await.unwrap();
         let first = memory.ids("users", None, 1).await.unwrap();
         assert_eq!((first.ids.len(), first.ids[0].id.as_str()), (1, "1"));
         assert!(first.ids[0].version.is_some());

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::policy::{FailurePolicies, FlowLimits};
-use crate::edges::{DocumentBuilder, Failure, Observer, QuerySet, RowReader, Sink, WorkQueue};
+use crate::edges::{DocumentBuilder, Failure, Observer, Ownership, QuerySet, RowReader, Sink, WorkQueue};
 use crate::model::Position;
 
 /// What the workers of the back half share.
@@ -35,6 +35,8 @@ pub struct Back {
     pub reader: Arc<dyn RowReader>,
     /// Where documents go.
     pub sink: Arc<dyn Sink>,
+    /// Whether that is still this process's.
+    pub ownership: Arc<dyn Ownership>,
     /// Told of what happens.
     pub observer: Arc<dyn Observer>,
     /// What happens to rejected documents.

@@ -31,9 +31,7 @@ pub(super) async fn durable(back: &Back, task: &Task) -> Result<Durable, Failure
     let mut backoff = Backoff::new(&back.limits);
     let mut ids = task.ids.clone();
     let mut about = TaskReport::default();
-    let mut fresh_for = back.limits.bytes_fresh_for;
     loop {
-        let made = Instant::now();
         let outcomes = build(back, task, ids).await?.into_outcomes();
         let version = match off(Rule::LabelFirst) {
             false => task.version,
@@ -59,13 +57,7 @@ pub(super) async fn durable(back: &Back, task: &Task) -> Result<Durable, Failure
                 document,
             });
         }
-        if made.elapsed() >= fresh_for {
-            // A process that was frozen may have been replaced meanwhile. An assembly that is merely slow gets longer.
-            fresh_for *= 2;
-            ids = writes.into_iter().map(|write| write.id).collect();
-        } else {
-            ids = send(back, task, writes, &mut rejected, &mut about, &mut backoff).await?;
-        }
+        ids = send(back, task, writes, &mut rejected, &mut about, &mut backoff).await?;
         reject(back, task, rejected).await?;
         if ids.is_empty() {
             return Ok(Durable(about));
@@ -99,7 +91,7 @@ async fn send(
             again.extend(writes.drain(..).map(|write| write.id));
             break;
         }
-        let outcomes = match back.sink.write(&writes).await {
+        let outcomes = match back.sink.write(&writes, &*back.ownership).await {
             Ok(outcomes) if outcomes.len() == writes.len() => outcomes,
             Ok(outcomes) => {
                 return Err(Failure::fatal(format!(

@@ -75,6 +75,32 @@ async fn a_process_that_was_paused_while_another_took_its_slot_neither_writes_no
     assert!(first.terminate().success());
 }
 
+/// Compare-and-set would tell the first only when it has written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stood_still_sends_no_document_before_it_has_seen_that_it_is_the_owner() {
+    let stand = Stand::new(40, 15).await;
+    let first = stand.command(WINDOW, "");
+    let docmill = first.run();
+    stand.in_step(&docmill).await;
+    docmill.freeze();
+    let frozen = std::time::Instant::now();
+    let others = HoldingProxy::before(&stand.search).await;
+    let second = stand.command(WINDOW, &format!("slot = \"docmill_{}_other\"", stand.database.name));
+    second.configure(&stand.proxy.search().url, &others.search().url);
+    let second = second.run();
+    second.await_live(PATIENCE).await;
+    stand.sql("update users set name = 'for both'; delete from users where id = 7").await;
+    stand.equal().await;
+    // Longer than a proof is fresh. Its slot has kept what it missed.
+    tokio::time::sleep(Duration::from_secs(11).saturating_sub(frozen.elapsed())).await;
+    let seen = stand.proxy.sent().len();
+    docmill.thaw();
+    assert!(!docmill.ended(PATIENCE).await.success(), "it says that it was taken over");
+    assert_eq!(stand.proxy.sent()[seen..], [], "the first one writes nothing");
+    stand.equal().await;
+    assert!(second.terminate().success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_of_our_history_that_the_source_never_reached_stops_the_pipeline() {
     let stand = Stand::new(20, 5).await;

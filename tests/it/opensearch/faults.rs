@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use docmill::edges::{Failure, FailureClass, Generation, Sink, Write, WriteOutcome};
+use docmill::edges::{Failure, FailureClass, Generation, Sink, SoleOwner, Write, WriteOutcome};
 use docmill::opensearch::OpenSearch;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn three() -> [Write; 3] {
 async fn under(fault: Fault) -> (FaultyServer, Result<Vec<WriteOutcome>, Failure>) {
     let (server, sink) = fake().await;
     server.fail(1, Call::is_bulk, fault);
-    let found = sink.write(&three()).await;
+    let found = sink.write(&three(), &SoleOwner).await;
     assert_eq!(server.bulks().len(), 1, "the sink never sends again by itself");
     (server, found)
 }
@@ -95,8 +95,8 @@ async fn no_connection_means_that_nothing_was_sent() {
     let (server, sink) = fake().await;
     drop(server);
     // The first still has a connection from before, which is cut: that one may have been sent.
-    let _ = sink.write(&three()).await;
-    let found = sink.write(&three()).await;
+    let _ = sink.write(&three(), &SoleOwner).await;
+    let found = sink.write(&three(), &SoleOwner).await;
     assert!(all(&found, overloaded), "{found:?}");
 }
 
@@ -133,7 +133,7 @@ async fn a_request_that_is_too_large_is_halved_until_a_document_stands_alone() {
     let (server, sink) = fake().await;
     let too_large = |call: &Call| call.is_bulk() && call.ids().iter().any(|(_, id)| id == "b");
     server.fail_always(too_large, Fault::Answer(413, Value::Null));
-    let found = sink.write(&three()).await.expect("outcomes");
+    let found = sink.write(&three(), &SoleOwner).await.expect("outcomes");
     let WriteOutcome::Rejected(rejection) = &found[1] else { panic!("{found:?}") };
     assert_eq!(rejection.kind, "request_too_large");
     assert_eq!((&found[0], &found[2]), (&WriteOutcome::Written, &WriteOutcome::Written));
@@ -148,7 +148,7 @@ async fn a_response_past_its_limit_is_not_read_to_its_end() {
     options.response_bytes_max = 1_000;
     let sink = OpenSearch::connect(options).await.expect("a sink");
     server.fail(1, Call::is_bulk, Fault::Answer(200, json!({"items": "x".repeat(100_000)})));
-    let found = sink.write(&three()).await;
+    let found = sink.write(&three(), &SoleOwner).await;
     assert!(all(&found, unknown), "{found:?}");
 }
 
@@ -163,7 +163,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
     let users = Generation { name: INDEX.into(), uuid: "u".into(), created: false, empty: true };
     let writes: Vec<Write> = (0..10).map(|id| write(&users, &id.to_string(), 7, Some(json!({})))).collect();
     let begun = std::time::Instant::now();
-    let outcomes = sink.write(&writes).await.expect("outcomes");
+    let outcomes = sink.write(&writes, &SoleOwner).await.expect("outcomes");
     assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Written));
     assert!(begun.elapsed() >= Duration::from_millis(250), "ten requests, two at a time, 50 ms each");
 }

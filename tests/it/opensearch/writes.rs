@@ -1,6 +1,6 @@
 //! What becomes of writes on a real search engine.
 
-use docmill::edges::{FailureClass, Sink, WriteOutcome};
+use docmill::edges::{FailureClass, Sink, SoleOwner, WriteOutcome};
 use docmill::model::Rejection;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -176,7 +176,7 @@ async fn an_index_deleted_under_writes_is_not_made_again_by_them() {
     let users = ensure(&sink, users()).await;
     server.must(Method::DELETE, &users.name, None).await;
     for document in [None, Some(json!({"age": 1}))] {
-        let refused = sink.write(&[write(&users, "1", 7, document)]).await.expect_err("no index");
+        let refused = sink.write(&[write(&users, "1", 7, document)], &SoleOwner).await.expect_err("no index");
         assert_eq!(refused.class, FailureClass::Restart);
         assert!(refused.to_string().contains("was deleted"), "{refused}");
     }
@@ -204,7 +204,7 @@ async fn the_condition_of_an_index_stops_and_a_block_waits() {
     assert!(matches!(&blocked[..], [WriteOutcome::Overloaded(why)] if why.contains("index.blocks")), "{blocked:?}");
     let missing = json!({"index.blocks.write": null, "index.default_pipeline": "nowhere"});
     server.must(Method::PUT, &settings, Some(&missing)).await;
-    let refused = sink.write(&one()).await.expect_err("a missing ingest pipeline");
+    let refused = sink.write(&one(), &SoleOwner).await.expect_err("a missing ingest pipeline");
     assert_eq!(refused.class, FailureClass::Fatal);
     server.must(Method::PUT, &settings, Some(&json!({"index.default_pipeline": null}))).await;
     server.must(Method::POST, &format!("{}/_close", users.name), None).await;

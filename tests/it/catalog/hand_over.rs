@@ -1,0 +1,67 @@
+//! A table enters the publication while transactions that write to it are open (R1, fault 18).
+
+use std::time::Duration;
+
+use super::Watched;
+
+/// Whether a session of ours waits in the test's event trigger.
+const ALTER_WAITS: &str = "select exists (select from pg_locks where locktype = 'advisory' and not granted \
+                           and database = (select oid from pg_database where datname = current_database()))";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_transactions_open_across_our_alter_publication_are_not_lost() {
+    let watched = Watched::fresh("").await;
+    let engine = watched.start().await;
+    watched.equal().await;
+    engine.stop().await;
+    watched
+        .run(
+            "alter publication docmill drop table reviews; \
+             create function wait_here() returns event_trigger language plpgsql as \
+               $$ begin perform pg_advisory_xact_lock(18); end $$; \
+             create event trigger wait_here on ddl_command_end when tag in ('ALTER PUBLICATION') execute function wait_here()",
+        )
+        .await;
+    let holder = watched.database.connect().await;
+    holder.batch_execute("select pg_advisory_lock(18)").await.unwrap();
+    let insert = |id: u32| {
+        format!(
+            "begin; insert into reviews select {id}, id, null, 5, 'open across' from products where sku is not null limit 1"
+        )
+    };
+    // One that began before the ALTER, with an id before the ALTER's; one whose id is after the ALTER's.
+    let before = watched.database.connect().await;
+    before.batch_execute(&insert(501)).await.unwrap();
+    let engine = watched.start().await;
+    while !holder.query_one(ALTER_WAITS, &[]).await.unwrap().get::<_, bool>(0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let after = watched.database.connect().await;
+    after.batch_execute(&insert(502)).await.unwrap();
+    holder.batch_execute("select pg_advisory_unlock(18)").await.unwrap();
+    watched.await_published("reviews").await;
+    // Longer than a pass over this shop takes: one that did not wait would have read without them by now.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    before.batch_execute("commit").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    after.batch_execute("commit").await.unwrap();
+    watched.equal().await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_transaction_open_while_somebody_else_alters_the_publication_are_not_lost() {
+    let watched = Watched::fresh("").await;
+    let engine = watched.start().await;
+    watched.equal().await;
+    let writer = watched.database.connect().await;
+    watched.run("alter publication docmill drop table reviews").await;
+    let insert = "begin; insert into reviews select 601, id, null, 5, 'open across' from products limit 1";
+    writer.batch_execute(insert).await.unwrap();
+    // Before or after the watch has seen that it is gone; both must do.
+    watched.run("do $$ begin alter publication docmill add table reviews; exception when duplicate_object then null; end $$").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    writer.batch_execute("commit").await.unwrap();
+    watched.equal().await;
+    engine.stop().await;
+}

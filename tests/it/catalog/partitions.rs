@@ -1,0 +1,73 @@
+//! Partitions come, go, are emptied by themselves, and have identities of their own (faults 4 and 20).
+
+use super::{PARTITIONED_REVIEWS, Watched, follows};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_truncated_by_itself_is_noticed() {
+    follows(PARTITIONED_REVIEWS, &["truncate reviews_low"], &["truncate reviews_high"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_detached_or_attached_or_dropped_is_noticed() {
+    let attach = |name: &str, from: u32| {
+        format!(
+            "create table {name} (like reviews including all); alter table {name} replica identity full; \
+             insert into {name} select {from} + g, (select id from products limit 1 offset g % 9), null, 5, '' \
+             from generate_series(1, 40) g; \
+             alter table reviews attach partition {name} for values from ({from}) to ({from} + 1000)"
+        )
+    };
+    follows(
+        PARTITIONED_REVIEWS,
+        &[
+            "alter table reviews detach partition reviews_low",
+            // Of no concern while it is apart.
+            "update reviews_low set stars = 1",
+            "alter table reviews attach partition reviews_low for values from (minvalue) to (16)",
+            &attach("reviews_2000", 2000),
+            // As it was before, when somebody looks.
+            "alter table reviews detach partition reviews_low; update reviews_low set stars = 2; \
+             alter table reviews attach partition reviews_low for values from (minvalue) to (16)",
+            "drop table reviews_high",
+        ],
+        &[
+            "alter table reviews detach partition reviews_low; update reviews_low set stars = 3; \
+             alter table reviews attach partition reviews_low for values from (minvalue) to (16)",
+            "alter table reviews detach partition reviews_2000",
+            &attach("reviews_4000", 4000),
+            "drop table reviews_4000",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_with_the_default_identity_makes_passes_until_it_is_mended() {
+    let watched = Watched::fresh(PARTITIONED_REVIEWS).await;
+    let engine = watched.start().await;
+    watched.equal().await;
+    watched
+        .run(
+            "create table late partition of reviews for values from (1000) to (2000); \
+             insert into reviews select 1000 + g, (select id from products limit 1 offset g % 9), null, 5, '' \
+             from generate_series(1, 40) g",
+        )
+        .await;
+    watched.equal().await;
+    // The stream marks these old rows as full, with nulls where their products were.
+    for change in [
+        "update reviews set product_id = (select max(id::text)::uuid from products) where id between 1001 and 1009",
+        "delete from reviews where id between 1010 and 1020",
+        "delete from late where id between 1021 and 1030",
+    ] {
+        watched.run(change).await;
+        watched.equal().await;
+    }
+    // A stream that is opened again, because its connection was lost, goes on; one that is begun is refused.
+    watched.run("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'docmill_' || current_database()").await;
+    watched.run("delete from reviews where id between 1031 and 1035").await;
+    watched.equal().await;
+    watched.run("alter table late replica identity full; delete from reviews where id > 1035").await;
+    watched.equal().await;
+    engine.stop().await;
+}

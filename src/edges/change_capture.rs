@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -107,6 +108,10 @@ pub trait ChangeStream: Send {
     /// source is not the one it was.
     async fn next(&mut self) -> Result<CaptureEvent, Failure>;
 
+    /// Ends when the source gives up on this stream, with what [`next`](Self::next) would fail with: for whoever holds it without
+    /// asking for the next event. It is to be dropped then: a server that is shut down may wait for as long as it is held.
+    fn lost(&self) -> Lost;
+
     /// Everything at or before `position` is durable downstream and need not come again. Cheap; sent in the
     /// background.
     fn confirm(&self, position: Position);
@@ -114,6 +119,9 @@ pub trait ChangeStream: Send {
     /// Sends what was confirmed last, waits until the source has it (or cannot be reached), and ends the stream.
     async fn close(self: Box<Self>);
 }
+
+/// Waits for the end of a stream.
+pub type Lost = Pin<Box<dyn Future<Output = Failure> + Send>>;
 
 /// What is known at the start of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]

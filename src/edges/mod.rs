@@ -23,7 +23,8 @@ mod state;
 mod work_queue;
 
 pub use change_capture::{
-    CaptureEvent, CapturedTable, Catalog, ChangeCapture, ChangeStream, OnLostSlot, OpenRequest, SlotReport, StreamStart,
+    CaptureEvent, CapturedTable, Catalog, ChangeCapture, ChangeStream, Lost, OnLostSlot, OpenRequest, SlotReport,
+    StreamStart,
 };
 pub use document_builder::{AssembleRequest, DocumentBuilder};
 pub use failure::{Failure, FailureClass};

@@ -34,6 +34,13 @@ struct Bound {
     shrank: Instant,
 }
 
+impl Slot {
+    /// The request begins now, not when there was room for it.
+    pub(super) fn begins(&mut self) {
+        self.begun = Instant::now();
+    }
+}
+
 /// How a request went, for the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Went {

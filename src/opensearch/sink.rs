@@ -97,7 +97,7 @@ impl OpenSearch {
 
     /// Sends one request and reads what became of its writes.
     async fn send(&self, writes: &[Write], ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure> {
-        let slot = self.flight.enter().await;
+        let mut slot = self.flight.enter().await;
         let body = bulk::encode(writes);
         let all = |outcome: WriteOutcome| Ok(vec![outcome; writes.len()]);
         // Not before there was room, for which it may have waited long.
@@ -105,6 +105,7 @@ impl OpenSearch {
             self.flight.leave(slot, Went::Otherwise);
             return Err(lost);
         }
+        slot.begins();
         let path = format!("_bulk?timeout={}&{BULK_PARTS}", self.client.shard_timeout);
         let answer = match self.client.bulk(&path, body).await {
             Ok(answer) => answer,

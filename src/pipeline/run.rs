@@ -177,16 +177,29 @@ impl Flow {
                 "documents are assembled again in the background"
             );
         }
-        let ledger = Ledger::claim(
-            state,
+        let claimed = Ledger::claim(
+            Arc::clone(&state),
             &self.name,
             document,
-            revision,
+            revision.clone(),
             self.limits.clone(),
             Arc::clone(observer),
             halt.clone(),
         )
-        .await?;
+        .await;
+        let ledger = match claimed {
+            Ok(ledger) => ledger,
+            // The last writing of a process that is gone, or of this one before it began again, came late: nothing is owned yet, so
+            // the comparison is made again.
+            Err(failure) if failure.class == FailureClass::Fatal => {
+                let found = self.retry(observer, "state.load", || state.load(&self.name)).await?;
+                return Err(match found.map(|(_, revision)| revision) == revision {
+                    true => failure,
+                    false => Failure::restart("the state was written while it was taken over").with_source(failure),
+                });
+            }
+            Err(failure) => return Err(failure),
+        };
         reached("state.claimed");
         Ok(Opened { stream, queries, ledger: Arc::new(ledger), late })
     }

@@ -43,7 +43,12 @@ pub(super) async fn look(client: &Client, publication: &str, tables: &[CapturedT
     let tried = "read the definitions of the captured tables";
     let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[&schemas, &names, &publication];
     let of_tables: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[&schemas, &names];
-    let (facts, columns) = tokio::try_join!(client.query(TABLES, parameters), client.query(COLUMNS, of_tables))
+    // Publications of whole schemas came with 15.
+    let by_schema = "select to_regclass('pg_catalog.pg_publication_namespace') is not null";
+    let by_schema = client.query_one(by_schema, &[]).await.map_err(|error| failed(tried, error))?.get(0);
+    let of_schema = if by_schema { OF_SCHEMA } else { "null" };
+    let tables_query = TABLES.replace("{of_schema}", of_schema);
+    let (facts, columns) = tokio::try_join!(client.query(&tables_query, parameters), client.query(COLUMNS, of_tables))
         .map_err(|error| failed(tried, error))?;
     let mut by_place: BTreeMap<i64, Vec<(String, String)>> = BTreeMap::new();
     for row in &columns {
@@ -106,13 +111,17 @@ const TABLES: &str = "\
     left join pg_namespace n on n.nspname = w.schema \
     left join pg_class c on c.relnamespace = n.oid and c.relname = w.name \
     left join lateral ( \
-      select concat_ws(',', p.oid, p.xmin, r.oid, r.xmin) as entry, \
+      select concat_ws(',', p.oid, p.xmin, r.oid, r.xmin, {of_schema}) as entry, \
         p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate and (c.relkind <> 'p' or p.pubviaroot) \
           and to_jsonb(r) ->> 'prqual' is null and to_jsonb(r) ->> 'prattrs' is null as whole \
       from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid \
       where p.pubname = $3 and exists (select from pg_publication_tables t \
         where t.pubname = p.pubname and t.schemaname = w.schema and t.tablename = w.name)) p on true \
     order by w.place";
+
+/// The entry of a table's schema.
+const OF_SCHEMA: &str =
+    "(select s.oid || ':' || s.xmin from pg_publication_namespace s where s.pnpubid = p.oid and s.pnnspid = n.oid)";
 
 /// The columns of each table. What a column was added with needs no look: its number is never given again.
 const COLUMNS: &str = "\

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::catalog_sign::{self, Signs};
 use super::connect::Connection;
 use super::{catalog, identity};
-use crate::edges::{CaptureEvent, CapturedTable, Catalog, Failure};
+use crate::edges::{CaptureEvent, CapturedTable, Catalog, Failure, FailureClass};
 use crate::model::TableName;
 
 /// Between two looks that the stream asks for.
@@ -41,6 +41,10 @@ pub(super) struct CatalogWatch {
     touched: BTreeSet<TableName>,
     ask_pause: Duration,
     ask_from: Instant,
+    /// Keys that may be null by now.
+    nullable: BTreeSet<(TableName, String)>,
+    /// A look was asked for since the last one began.
+    hurried: bool,
     looking: Option<AbortOnDropHandle<Result<Look, Failure>>>,
 }
 
@@ -48,6 +52,13 @@ pub(super) struct CatalogWatch {
 struct Look {
     signs: Signs,
     lost: BTreeSet<TableName>,
+    nullable: BTreeSet<(TableName, String)>,
+}
+
+/// How a look went.
+enum Looked {
+    At(Option<Noticed>),
+    NotYet,
 }
 
 /// What follows from a look.
@@ -69,6 +80,8 @@ impl CatalogWatch {
         lost: BTreeSet<TableName>,
     ) -> Self {
         let now = Instant::now();
+        // What changed of them in an earlier stream of this process may not have been asked for.
+        let touched = lost.clone();
         Self {
             every,
             looked: now,
@@ -78,7 +91,9 @@ impl CatalogWatch {
             known: signs.catalog,
             entries: signs.entries,
             lost,
-            touched: BTreeSet::new(),
+            touched,
+            nullable: BTreeSet::new(),
+            hurried: false,
             ask_pause: every,
             ask_from: now,
             looking: None,
@@ -87,6 +102,7 @@ impl CatalogWatch {
 
     /// The stream described a table in another way than before: the catalog is looked at soon.
     pub fn hurry(&mut self) {
+        self.hurried = true;
         self.due = self.due.min(self.looked + LOOK_PAUSE_MIN.min(self.every));
     }
 
@@ -102,6 +118,12 @@ impl CatalogWatch {
         self.hurry();
         self.touched.insert(table.clone());
         self.ask()
+    }
+
+    /// A key is null in an old row of the table, where it could not be when the stream was opened.
+    pub fn suspect_null(&mut self, table: &TableName, key: &str) -> Option<CaptureEvent> {
+        let may_be = self.nullable.iter().any(|(nullable, column)| nullable == table && column == key);
+        if may_be { self.changed(table) } else { self.suspect(table) }
     }
 
     /// A row of the table was changed or deleted.
@@ -132,7 +154,7 @@ impl CatalogWatch {
             if self.looking.is_none() {
                 tokio::time::sleep_until(self.due.into()).await;
             }
-            if let Some(noticed) = self.look(control).await? {
+            if let Looked::At(Some(noticed)) = self.look(control).await? {
                 return Ok(noticed);
             }
         }
@@ -143,16 +165,28 @@ impl CatalogWatch {
         self.looking.is_some()
     }
 
-    /// Looks now. May be dropped at any time.
-    pub async fn look(&mut self, control: &Arc<Connection>) -> Result<Option<Noticed>, Failure> {
+    /// What follows from the look that is under way, or from one that begins now. May be dropped at any time.
+    pub async fn look_now(&mut self, control: &Arc<Connection>) -> Result<Option<Noticed>, Failure> {
+        loop {
+            match self.look(control).await? {
+                Looked::At(noticed) => return Ok(noticed),
+                Looked::NotYet => tokio::time::sleep(LOOK_PAUSE_MIN).await,
+            }
+        }
+    }
+
+    async fn look(&mut self, control: &Arc<Connection>) -> Result<Looked, Failure> {
         let looking = self.looking.get_or_insert_with(|| {
+            // Asked for from now on, it concerns what this look may not see.
+            self.hurried = false;
             // Apart, so that dropping this future does not cut it.
             let (control, publication, tables) =
                 (Arc::clone(control), Arc::clone(&self.publication), Arc::clone(&self.tables));
             let look = async move {
                 let signs = catalog_sign::look(&control.client, &publication, &tables).await?;
                 let facts = catalog::tables(&control.client, &tables).await?;
-                Ok(Look { signs, lost: identity::lost(&tables, &facts) })
+                let (lost, nullable) = (identity::lost(&tables, &facts), identity::nullable(&tables, &facts));
+                Ok(Look { signs, lost, nullable })
             };
             AbortOnDropHandle::new(Handle::current().spawn(look))
         });
@@ -160,12 +194,24 @@ impl CatalogWatch {
         self.looking = None;
         self.looked = Instant::now();
         self.due = self.looked + self.every;
-        let look = looked.map_err(|error| Failure::transient("failed to look at the catalog").with_source(error))??;
-        Ok(self.take(look))
+        if self.hurried {
+            self.hurry();
+        }
+        match looked.map_err(|error| Failure::transient("failed to look at the catalog").with_source(error))? {
+            Ok(look) => Ok(Looked::At(self.take(look))),
+            // Somebody holds a lock on one of the tables or its partitions: no reason to give up all the others.
+            Err(failure) if failure.class == FailureClass::Transient && !control.client.is_closed() => {
+                tracing::warn!(failure = %failure.chain(), "the catalog is looked at again soon");
+                self.hurry();
+                Ok(Looked::NotYet)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     fn take(&mut self, look: Look) -> Option<Noticed> {
-        let Look { signs, lost } = look;
+        let Look { signs, lost, nullable } = look;
+        self.nullable = nullable;
         let mut tables: Catalog =
             signs.catalog.iter().filter(|(table, sign)| self.known.get(*table) != Some(sign)).map(own).collect();
         for table in lost.difference(&self.lost) {

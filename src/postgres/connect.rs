@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_postgres::{Client, NoTls};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::failed;
@@ -37,6 +38,7 @@ pub(super) const FORMS: [(&str, &str); 5] = [
 pub(super) struct Connection {
     pub client: Client,
     settings: Settings,
+    ended: CancellationToken,
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -81,10 +83,15 @@ impl Connection {
                 }
             }
         };
-        let (client, driver) = tokio::time::timeout(timeout, connecting)
+        let (client, (driver, ended)) = tokio::time::timeout(timeout, connecting)
             .await
             .unwrap_or_else(|_| Err(Failure::transient(format!("failed to connect to {settings} in {timeout:?}"))))?;
-        Ok(Self { client, settings: settings.clone(), _driver: driver })
+        Ok(Self { client, settings: settings.clone(), ended, _driver: driver })
+    }
+
+    /// Ends with the connection, whichever side closed it.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.ended.clone().cancelled_owned()
     }
 
     /// Ends the connection and what it is doing: closes the socket and asks the server to cancel.
@@ -115,15 +122,19 @@ fn refused(settings: &Settings, error: tokio_postgres::Error) -> Failure {
     failed(format!("connect to {settings}"), error)
 }
 
-fn drive<S, T>(driver: tokio_postgres::Connection<S, T>) -> AbortOnDropHandle<()>
+fn drive<S, T>(driver: tokio_postgres::Connection<S, T>) -> (AbortOnDropHandle<()>, CancellationToken)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    AbortOnDropHandle::new(Handle::current().spawn(async move {
+    let ended = CancellationToken::new();
+    let end = ended.clone().drop_guard();
+    let driver = AbortOnDropHandle::new(Handle::current().spawn(async move {
+        let _end = end;
         // What broke the connection is told by the statement that was running on it.
         if let Err(error) = driver.await {
             tracing::debug!(%error, "a connection to the source ended");
         }
-    }))
+    }));
+    (driver, ended)
 }

@@ -73,6 +73,18 @@ pub(super) fn lost(tables: &[CapturedTable], catalog: &[Option<TableFacts>]) -> 
         .collect()
 }
 
+/// The declared keys that may be null.
+pub(super) fn nullable(tables: &[CapturedTable], catalog: &[Option<TableFacts>]) -> BTreeSet<(TableName, String)> {
+    let tables = tables.iter().zip(catalog).filter_map(|(captured, facts)| Some((captured, facts.as_ref()?)));
+    tables
+        .flat_map(|(captured, facts)| {
+            let nullable =
+                facts.columns.iter().filter(|column| !column.not_null && captured.keys.contains(&column.name));
+            nullable.map(|column| (captured.table.clone(), column.name.clone()))
+        })
+        .collect()
+}
+
 fn unfit(kind: char, persistence: char) -> Option<&'static str> {
     match (kind, persistence) {
         ('r' | 'p', 'p') => None,

@@ -154,16 +154,18 @@ impl Relations {
             identity: (relation.replica_identity, relation.columns.iter().map(|column| column.key).collect()),
             full,
         };
-        let another = self.described.get(&relation.oid).and_then(Option::as_ref).is_some_and(|before| {
+        let before = self.described.get(&relation.oid).and_then(Option::as_ref);
+        let another = before.is_some_and(|before| {
             before.identity != described.identity
                 || before.kept != described.kept
                 || before.relation.columns != described.relation.columns
         });
+        // Descriptions are repeated whenever anything about the table changes, its statistics too.
         let description = match (wanted.partitioned, told) {
             (true, _) => Description::OfLeaves,
-            (false, false) => Description::Untold(described.relation.table.clone()),
-            (false, true) if another => Description::Another,
-            (false, true) => Description::Same,
+            (false, false) if another || before.is_none() => Description::Untold(described.relation.table.clone()),
+            (false, _) if another => Description::Another,
+            (false, _) => Description::Same,
         };
         self.described.insert(relation.oid, Some(described));
         Some(description)
@@ -192,14 +194,8 @@ impl Relations {
             Tuples::Delete(old) => ChangeKind::Delete { old: described.old(old)? },
             Tuples::Truncate => ChangeKind::Truncate,
         };
-        let old = match &kind {
-            ChangeKind::Update { old, .. } => old.as_ref(),
-            ChangeKind::Delete { old } => Some(old),
-            _ => None,
-        };
-        let told = off(Rule::Keys)
-            || old.is_none_or(|old| described.not_null.iter().all(|key| old.row.0.get(*key) != Some(&Value::Null)));
-        Ok(Some(Changed { relation: Arc::clone(&described.relation), kind, told }))
+        let untold = if off(Rule::Keys) { None } else { described.untold(&kind) };
+        Ok(Some(Changed { relation: Arc::clone(&described.relation), kind, untold }))
     }
 
     fn get(&self, oid: u32) -> Result<Option<&Described>, Failure> {
@@ -229,8 +225,18 @@ pub(super) enum Description {
 pub(super) struct Changed {
     pub relation: Arc<Relation>,
     pub kind: ChangeKind,
-    /// `false` when the old row has a null where none can be, which happens on a leaf whose identity was lost for a while.
-    pub told: bool,
+    /// What shows that the old row does not tell what must be known, which the description does not say of a leaf whose
+    /// identity was lost for a while.
+    pub untold: Option<Untold>,
+}
+
+/// See [`Changed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// It is null in that place of the relation, where none could be when the stream was opened.
+    Null(usize),
+    /// There is none, though the identity is said to be full.
+    NoOldRow,
 }
 
 /// The tuples of one change.
@@ -243,6 +249,17 @@ pub(super) enum Tuples<'a> {
 }
 
 impl Described {
+    fn untold(&self, kind: &ChangeKind) -> Option<Untold> {
+        let old = match kind {
+            ChangeKind::Update { old: None, .. } if self.identity.0 == ReplicaIdentity::Full => {
+                return Some(Untold::NoOldRow);
+            }
+            ChangeKind::Update { old: Some(old), .. } | ChangeKind::Delete { old } => old,
+            _ => return None,
+        };
+        self.not_null.iter().find(|key| old.row.0.get(**key) == Some(&Value::Null)).map(|key| Untold::Null(*key))
+    }
+
     fn old(&self, old: &OldTuple) -> Result<OldRow, Failure> {
         Ok(OldRow {
             row: self.row(old.tuple())?,

@@ -24,9 +24,9 @@ use super::link::LinkGuard;
 use super::overtaken::Overtaken;
 use super::pgoutput::{self, Message, Timestamp};
 use super::privilege_watch::PrivilegeWatch;
-use super::relation::{Changed, Description, Relations, Tuples};
+use super::relation::{Changed, Description, Relations, Tuples, Untold};
 use super::{slot, types};
-use crate::edges::{CaptureEvent, ChangeStream, Failure, StreamStart};
+use crate::edges::{CaptureEvent, ChangeStream, Failure, Lost, StreamStart};
 use crate::model::{Change, ChangeKind, Position};
 
 /// How long `close` waits until the source has the last confirmed position.
@@ -114,7 +114,7 @@ impl Stream {
                     Some(Description::OfLeaves) => {
                         // One that was begun earlier may have seen the catalog before this.
                         for _ in 0..=usize::from(self.catalog_watch.is_looking()) {
-                            let noticed = self.catalog_watch.look(&self.control).await?;
+                            let noticed = self.catalog_watch.look_now(&self.control).await?;
                             self.notice(noticed);
                         }
                     }
@@ -220,10 +220,15 @@ impl Stream {
         let Some(inside) = self.inside else {
             return Err(Failure::transient("failed to read the stream: a change came outside of a transaction"));
         };
-        if let Some(Changed { relation, kind, told }) = self.relations.change(relation, tuples)? {
-            let ask = match &kind {
-                _ if !told => self.catalog_watch.suspect(&relation.table),
-                ChangeKind::Update { .. } | ChangeKind::Delete { .. } => self.catalog_watch.changed(&relation.table),
+        if let Some(Changed { relation, kind, untold }) = self.relations.change(relation, tuples)? {
+            let ask = match (&kind, untold) {
+                (_, Some(Untold::Null(key))) => {
+                    self.catalog_watch.suspect_null(&relation.table, &relation.columns[key].name)
+                }
+                (_, Some(Untold::NoOldRow)) => self.catalog_watch.suspect(&relation.table),
+                (ChangeKind::Update { .. } | ChangeKind::Delete { .. }, None) => {
+                    self.catalog_watch.changed(&relation.table)
+                }
                 _ => None,
             };
             self.ready.extend(ask);
@@ -262,6 +267,16 @@ impl ChangeStream for Stream {
             self.open = None;
         }
         result
+    }
+
+    fn lost(&self) -> Lost {
+        // A server that is shut down ends its sessions, and then waits until what it sent was confirmed, which may take long when
+        // the sink is away. It does not tell the walsender's end, so the other session tells.
+        let ended = self.control.ended();
+        Box::pin(async move {
+            ended.await;
+            Failure::transient("the source ended a session of the stream: it is shut down, or somebody ended it")
+        })
     }
 
     fn confirm(&self, position: Position) {

@@ -1,7 +1,5 @@
 //! The example builders: what is checked in is what the sources make, and it is a closed box.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use docmill::edges::{AssembleRequest, ChangeCapture, DocumentBuilder};
@@ -9,20 +7,10 @@ use docmill::model::{Outcome, Query};
 use docmill::wasm::WasmBuilder;
 use serde_json::Value;
 
-use super::support::postgres::{Database, blocking};
+use super::support::guest::built;
+use super::support::postgres::Database;
 use super::support::running::{SHOP_WASM, load_builder, source};
 use super::support::shop::{self, ShopDocuments};
-
-/// Builds every example as its author would; fast when nothing changed.
-async fn built(name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    blocking(move || {
-        let output = Command::new(root.join("guest-examples/build")).output().expect("guest-examples/build runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    })
-    .await;
-    root.join("target/guests").join(format!("{name}.wasm"))
-}
 
 /// What a builder makes of every id of an index, straight from the database.
 async fn assemble_all(builder: &Arc<WasmBuilder>, database: &Database, index: &str, ids: &[String]) -> Vec<Outcome> {

@@ -8,6 +8,7 @@ mod lost;
 mod privileges;
 mod quiet;
 mod reconnect;
+mod standby;
 mod taken;
 
 use std::time::Duration;

@@ -167,8 +167,17 @@ impl Capture {
         }
         drop(self.queue);
         // The rest of the flow drains; its end closes the channel.
-        while self.confirmed.changed().await.is_ok() {
-            stream.confirm(*self.confirmed.borrow_and_update());
+        let mut gone = stream.lost();
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.confirmed.changed() => match changed {
+                    Ok(()) => stream.confirm(*self.confirmed.borrow_and_update()),
+                    Err(_) => break,
+                },
+                // What is not confirmed comes again.
+                _ = &mut gone => return Ok(()),
+            }
         }
         stream.close().await;
         Ok(())
@@ -185,12 +194,14 @@ impl Capture {
             Confirm,
             Event(Result<CaptureEvent, Failure>),
         }
+        let mut gone = stream.lost();
         loop {
             // Dropping `next` loses nothing, so the other branches may win at any time.
             let next = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(Followed::Stopped),
                 Ok(()) = self.confirmed.changed() => Next::Confirm,
+                failure = &mut gone => return lost(failure),
                 event = stream.next() => Next::Event(event),
             };
             let event = match next {
@@ -216,9 +227,10 @@ impl Capture {
                     self.markers.seen(*token, *position);
                     continue;
                 }
-                CaptureEvent::Catalog { tables } => catalog.extend(tables.clone()),
-                CaptureEvent::Idle { .. } => {}
+                CaptureEvent::Catalog { .. } | CaptureEvent::Idle { .. } => {}
             }
+            // Known when it is in the queue: a stream that is opened again must find the difference otherwise.
+            let defined = if let CaptureEvent::Catalog { tables } = &event { tables.clone() } else { Catalog::new() };
             // A full queue is back-pressure; confirmed positions still go back meanwhile.
             let send = self.queue.send(event);
             tokio::pin!(send);
@@ -229,6 +241,7 @@ impl Capture {
                         if !sent {
                             return Ok(Followed::Stopped);
                         }
+                        catalog.extend(defined);
                         break;
                     }
                     // What is not sent is not in the queue and comes again.
@@ -237,6 +250,7 @@ impl Capture {
                         *confirmed = *self.confirmed.borrow_and_update();
                         stream.confirm(*confirmed);
                     }
+                    failure = &mut gone => return lost(failure),
                 }
             }
         }

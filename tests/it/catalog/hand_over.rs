@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use super::Watched;
+use crate::support::lines;
+use crate::support::opensearch::OpenSearch;
+use crate::support::postgres::Database;
 
 /// Whether a session of ours waits in the test's event trigger.
 const ALTER_WAITS: &str = "select exists (select from pg_locks where locktype = 'advisory' and not granted \
@@ -63,5 +66,43 @@ async fn rows_of_a_transaction_open_while_somebody_else_alters_the_publication_a
     tokio::time::sleep(Duration::from_secs(1)).await;
     writer.batch_execute("commit").await.unwrap();
     watched.equal().await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_table_that_another_builder_adds_while_their_transaction_is_open_are_not_lost() {
+    let (database, search) = (Database::fresh().await, OpenSearch::fresh().await);
+    let client = database.connect().await;
+    client.batch_execute(&lines::tables(10)).await.unwrap();
+    let engine = lines::run(&database, &search, false).await;
+    lines::await_equal(&database, &search, false).await;
+    engine.stop().await;
+    let writer = database.connect().await;
+    writer
+        .batch_execute(
+            "begin; insert into \"Sales Dept\".\"Line Notes\" (\"Order No\", \"Line\", note) \
+               select \"Order No\", \"Line\", 'open meanwhile' from \"Sales Dept\".\"Order Lines\"; \
+             delete from \"Sales Dept\".\"Line Notes\" where note = 'note 1'",
+        )
+        .await
+        .unwrap();
+    let engine = lines::run(&database, &search, true).await;
+    let published =
+        "select exists (select from pg_publication_tables where pubname = 'docmill' and tablename = 'Line Notes')";
+    while !client.query_one(published, &[]).await.unwrap().get::<_, bool>(0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Longer than a pass over these documents takes.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    writer.batch_execute("commit").await.unwrap();
+    lines::await_equal(&database, &search, true).await;
+    client.batch_execute("delete from \"Sales Dept\".\"Line Notes\" where note = 'open meanwhile'").await.unwrap();
+    lines::await_equal(&database, &search, true).await;
+    engine.stop().await;
+    // And back, with a builder that does not want the table any more.
+    let engine = lines::run(&database, &search, false).await;
+    lines::await_equal(&database, &search, false).await;
+    client.batch_execute("update \"Sales Dept\".\"Order Lines\" set \"Price €\" = 7").await.unwrap();
+    lines::await_equal(&database, &search, false).await;
     engine.stop().await;
 }

@@ -1,8 +1,11 @@
-//! Partitioned tables in a schema of another name, end to end (fault 4).
+//! Partitioned tables, schemas of other names, and keys of every kind, end to end (fault 4).
 
 use docmill::postgres::PostgresOptions;
 
 use super::{PARTITIONED_REVIEWS, Watched};
+use crate::support::lines;
+use crate::support::opensearch::OpenSearch;
+use crate::support::postgres::Database;
 use crate::support::running::{limits, shop_builder, sink, source_with};
 use docmill::Engine;
 
@@ -68,5 +71,31 @@ async fn a_shop_in_a_schema_of_another_name_is_as_ordinary() {
     watched.equal().await;
     watched.run("update orders set user_id = 1 + id % 9; delete from reviews where id % 2 = 0; update tags set name = 'T-' || name").await;
     watched.equal().await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn composite_text_and_uuid_keys_of_any_spelling_are_as_ordinary() {
+    let (database, search) = (Database::fresh().await, OpenSearch::fresh().await);
+    let client = database.connect().await;
+    client.batch_execute(&lines::tables(30)).await.unwrap();
+    client.batch_execute("set search_path = \"Sales Dept\"").await.unwrap();
+    let engine = lines::run(&database, &search, true).await;
+    lines::await_equal(&database, &search, true).await;
+    for change in [
+        "insert into \"Order Lines\" values ('B/''\"\\ €', 1, 0.10), ('', 2, -1), (repeat('l', 400), 3, 1e20)",
+        "update \"Order Lines\" set \"Price €\" = \"Price €\" + 0.01 where \"Line\" = 2",
+        // Notes go along by their foreign key, each with a change of its own.
+        "update \"Order Lines\" set \"Order No\" = lower(\"Order No\"), \"Line\" = \"Line\" + 10 where \"Order No\" like 'A \"1%'",
+        "update \"Line Notes\" set (\"Order No\", \"Line\") = ('', 2) where note = 'note 1'",
+        "update \"Line Notes\" set id = gen_random_uuid(), note = note || '!' where note = 'note 2'",
+        "delete from \"Line Notes\" where \"Line\" = 11",
+        "delete from \"Order Lines\" where \"Order No\" like '%2_\"'",
+        "truncate \"Line Notes\"",
+        "truncate \"Order Lines\" cascade",
+    ] {
+        client.batch_execute(change).await.unwrap_or_else(|error| panic!("{change}: {error:?}"));
+        lines::await_equal(&database, &search, true).await;
+    }
     engine.stop().await;
 }

@@ -1,12 +1,20 @@
-//! Another builder after a crash, and documents that move to another shard.
+//! Another builder after a crash, at whatever step that came, and documents that move to another shard.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use docmill::model::Routing;
 use docmill::pipeline::OnRejected;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio_postgres::Row;
 
+use crate::support::command::Shop;
+use crate::support::guest;
+use crate::support::opensearch::OpenSearch;
+use crate::support::postgres::Database;
 use crate::support::rowwise::Rowwise;
+use crate::support::shop;
+use crate::support::stand::PATIENCE;
 use crate::support::things::Things;
 
 const WINDOW: Duration = Duration::from_secs(2);
@@ -29,6 +37,75 @@ async fn after_a_crash_every_document_is_the_new_builders_also_those_that_the_ol
     let engine = things.run(Rowwise::new("one"), WINDOW, OnRejected::Stop).await;
     things.await_equal("one", "").await;
     engine.stop().await;
+}
+
+/// What runs after a process that was killed while it changed to another builder.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Before,
+    Same,
+    Third,
+}
+
+/// Rule R8, with a builder whose version follows from its configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_whatever_step_a_change_of_builder_is_killed_all_documents_are_of_the_one_that_runs_next() {
+    let (database, search) = (Database::fresh().await, OpenSearch::fresh().await);
+    shop::create(&database, 5, 5).await;
+    let client = database.connect().await;
+    let more_tags = "insert into tags (name) select 'more ' || g from generate_series(1, 2500) g";
+    client.batch_execute(more_tags).await.expect("more tags");
+    let command = Shop::new(&database, &search, "config = { label = \"0\" }");
+    command.configure("shop.wasm", guest::built("configured").await.to_str().expect("a path"));
+    let mut label = 0;
+    let relabel = |from: &mut u32, to: u32| {
+        command.configure(&format!("label = \"{from}\""), &format!("label = \"{to}\""));
+        *from = to;
+    };
+    let await_labelled = async |label: u32| {
+        let begin = Instant::now();
+        loop {
+            let rows = client.query("select id::text, name from tags", &[]).await.expect("tags");
+            let document =
+                |row: &Row| (row.get(0), json!({"name": row.get::<_, String>(1), "label": label.to_string()}));
+            let expected: BTreeMap<String, Value> = rows.iter().map(document).collect();
+            let found = search.documents("tags").await.unwrap_or_default();
+            if found == expected {
+                return;
+            }
+            let wrong = expected.iter().find(|(id, document)| found.get(*id) != Some(document));
+            let wrong = wrong.map(|(id, document)| (document, found.get(id)));
+            assert!(begin.elapsed() < PATIENCE, "{} of {}; for example {wrong:?}", found.len(), expected.len());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let docmill = command.run();
+    docmill.await_live(PATIENCE).await;
+    await_labelled(0).await;
+    docmill.kill();
+    let mut made = 0;
+    for step in ["state.claimed", "checkpoint.written", "pass.marked", "pass.chunk", "pass.chunk:3", "pass.ended"] {
+        for next in [Next::Before, Next::Same, Next::Third] {
+            println!("killed at {step}, then {next:?}");
+            let before = label;
+            relabel(&mut label, made + 1);
+            let docmill = command.run_with_fail_points(&format!("kill:{step}"));
+            client.batch_execute("update tags set name = name || '.' where id % 100 = 7").await.expect("tags");
+            docmill.ended(PATIENCE).await;
+            client.batch_execute("delete from tags where id = (select max(id) from tags)").await.expect("tags");
+            match next {
+                Next::Before => relabel(&mut label, before),
+                Next::Same => {}
+                Next::Third => relabel(&mut label, made + 2),
+            }
+            made += 2;
+            let docmill = command.run();
+            await_labelled(label).await;
+            client.batch_execute("update tags set name = name || '!' where id % 100 = 8").await.expect("tags");
+            await_labelled(label).await;
+            docmill.kill();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@ use docmill::embedded::StopMode;
 
 use super::*;
 use crate::support::forward::Forward;
+use crate::support::http::Fault;
+use crate::support::stand::Stand;
 use crate::support::writers::{Load, Writers};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,6 +40,37 @@ async fn restarts_ended_sessions_and_cut_connections_under_load_lose_nothing() {
         scene.run(&changes(round + 1)).await;
     }
     scene.equal().await;
+    assert!(docmill.terminate().success());
+}
+
+/// A server that is shut down waits until whoever holds a walsender has confirmed what it was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_of_the_source_is_not_held_up_by_what_cannot_be_confirmed() {
+    let mut cluster = Cluster::start(&[]).await;
+    let stand = Stand::of(cluster.database(), OpenSearch::fresh().await, 400, 10).await;
+    let window = Duration::from_secs(2);
+    let shop = stand.command(window, "batch = { max_changes = 20 }\nqueue_capacity = 50");
+    let docmill = shop.run();
+    stand.in_step(&docmill).await;
+    stand.proxy.server().fail_always(|call| !call.items().is_empty(), Fault::Silence);
+    // A few, so that it waits for more; and more than may be under way, so that it asks for none.
+    for changed in ["id = 7", "id > 0"] {
+        stand.sql(&format!("update users set name = 'waits ' || name where {changed}")).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // It fails when the server has not ended by itself in a minute.
+        cluster.restart(StopMode::Fast).await;
+    }
+    let active = "select (count(*) = 1)::text from pg_replication_slots where active";
+    stand.until("the stream is open again", async || stand.ask(active).await == "true").await;
+    // Told to end, it holds the stream for what is still to be written.
+    let ending = tokio::task::spawn_blocking(move || docmill.terminate());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cluster.restart(StopMode::Fast).await;
+    stand.proxy.heal();
+    ending.await.expect("it ends");
+    let docmill = shop.run();
+    docmill.await_live(PATIENCE).await;
+    stand.equal().await;
     assert!(docmill.terminate().success());
 }
 

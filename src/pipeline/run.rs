@@ -128,12 +128,12 @@ impl Flow {
 
     /// Says when the late window is shorter than what the sink knows a late write to take.
     fn check_late_window(&self) {
-        let (window, late_for) = (self.limits.late_window, self.sink.late_for());
-        if window <= late_for + self.limits.proof_fresh_for && !late_for.is_zero() {
+        let (window, late_for, proof) = (self.limits.late_window, self.sink.late_for(), self.limits.proof_fresh_for);
+        if window <= late_for + proof && !late_for.is_zero() {
             tracing::warn!(
-                pipeline = %self.name, late_window = ?window, late_for = ?late_for, proof_fresh_for = ?self.limits.proof_fresh_for,
-                "late_window is shorter than a write that nobody answered may take (the sink's connect_timeout, \
-                 request_timeout and shard_timeout, and proof_fresh_for): a deleted document may come back; make it longer, or them shorter"
+                pipeline = %self.name, late_window = ?window, late_for = ?late_for, proof_fresh_for = ?proof,
+                "late_window is shorter than late_for and proof_fresh_for together, so a deleted document may come back: make it \
+                 longer, or the sink's connect_timeout, request_timeout and shard_timeout, which are late_for, shorter"
             );
         }
     }

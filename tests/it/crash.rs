@@ -4,6 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
 use super::support::command::Shop;
 use super::support::opensearch::OpenSearch;
 use super::support::postgres::Database;
@@ -68,9 +71,11 @@ async fn killed_again_and_again_it_goes_on_and_ends_equal() {
     let shop = Shop::new(&database, &search, "");
     let load = Load { writers: 3, seed: 23, users: 400, products: 100, pause: Duration::from_millis(4) };
     let writers = Writers::start(&database, &load);
-    for milliseconds in [500, 700, 1_100, 650, 1_600, 800] {
+    // Fifty times (fault 6), between before it has the slot and long after the passes that it resumes.
+    let mut random = StdRng::seed_from_u64(6);
+    for _ in 0..50 {
         let docmill = shop.run();
-        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(150..1_300))).await;
         docmill.kill();
     }
     let docmill = shop.run();

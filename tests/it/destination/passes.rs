@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use docmill::pipeline::FlowLimits;
+
 use crate::support::holding_proxy::contains;
 use crate::support::http::{Call, Fault};
-use crate::support::stand::{PATIENCE, Stand};
+use crate::support::stand::{PATIENCE, Stand, limits};
 
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -126,4 +128,35 @@ async fn a_transaction_is_confirmed_with_its_end_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_end_mark_the_rest_of_a_transaction_is_lost_with_the_process() {
     assert!(a_transaction_killed_at_its_first_checkpoint("no-end-mark").await > 0, "the rule is not what keeps it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_steps_back_while_a_live_change_waits_and_goes_on_behind_it() {
+    let stand = Stand::new(20, 600).await;
+    let limits = FlowLimits {
+        chunk_rows: 50,
+        chunks_in_flight_max: 1,
+        pass_yields_at: Duration::from_millis(100),
+        pass_yields_for: PATIENCE,
+        ..limits(WINDOW)
+    };
+    let engine = stand.engine(limits).await;
+    stand.equal().await;
+    // A live change that gets no answer; then all products are to be assembled again.
+    stand.proxy.server().fail_always(contains("7", "index"), Fault::Silence);
+    stand.sql("update users set name = 'waits' where id = 7").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let seen = stand.proxy.sent().len();
+    let products = |from: usize| {
+        let sent = stand.proxy.sent();
+        sent[from..].iter().filter(|sent| sent.index.contains("products")).count()
+    };
+    stand.sql("truncate product_tags").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let (first, all) = (products(seen), 600);
+    assert!(first <= 100, "{first} of {all} were assembled while a change waited");
+    stand.proxy.heal();
+    stand.equal().await;
+    assert!(products(seen) >= all);
+    engine.stop().await;
 }

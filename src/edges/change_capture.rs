@@ -108,8 +108,9 @@ pub trait ChangeStream: Send {
     /// source is not the one it was.
     async fn next(&mut self) -> Result<CaptureEvent, Failure>;
 
-    /// Ends when the source gives up on this stream, with what [`next`](Self::next) would fail with: for whoever holds it without
-    /// asking for the next event. It is to be dropped then: a server that is shut down may wait for as long as it is held.
+    /// Ends when the source has ended a session that belongs to the stream, though [`next`](Self::next) may still give events: also
+    /// for whoever holds it without asking for any. It is to be dropped then: a server that is shut down may wait for as long as
+    /// it is held.
     fn lost(&self) -> Lost;
 
     /// Everything at or before `position` is durable downstream and need not come again. Cheap; sent in the

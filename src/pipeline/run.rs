@@ -25,7 +25,7 @@ use super::tables::captured_tables;
 use super::tally::{Summary, Tally};
 use crate::edges::{
     ChangeCapture, ChangeStream, DocumentBuilder, Failure, FailureClass, Observer, OnLostSlot, OpenRequest, QuerySet,
-    Sink, WorkQueue,
+    Sink, StreamStart, WorkQueue,
 };
 use crate::fail_points::reached;
 use crate::model::Position;
@@ -150,7 +150,26 @@ impl Flow {
         let known = self.retry(observer, "state.load", || state.load(&self.name)).await?.is_some();
         let request = OpenRequest { tables: &tables, known, on_lost: self.on_lost, observer: Arc::clone(observer) };
         let stream = capture::open(&*self.source, &request, &self.limits, stop).await?;
-        let indexes = self.sink.indexes();
+        let (ledger, late) = tokio::select! {
+            biased;
+            // The sink may be away for long, and a source that is shut down waits for as long as its stream is held.
+            failure = stream.lost() => {
+                return Err(Failure::restart("the stream ended before the state was taken hold of").with_source(failure));
+            }
+            claimed = self.claim(stream.start(), observer, halt) => claimed?,
+        };
+        Ok(Opened { stream, queries, ledger: Arc::new(ledger), late })
+    }
+
+    /// Makes the indexes, compares, and takes hold of the state; and whether requests of an earlier process may still be late.
+    async fn claim(
+        &self,
+        stream: &StreamStart,
+        observer: &Arc<dyn Observer>,
+        halt: &CancellationToken,
+    ) -> Result<(Ledger, bool), Failure> {
+        let declaration = self.documents.declaration();
+        let (state, indexes) = (self.sink.state(), self.sink.indexes());
         let generations = self.retry(observer, "ensure", || indexes.ensure(&declaration.indexes)).await?;
         // Again: while the slot was in somebody else's hand it may have been written.
         let (previous, revision) = match self.retry(observer, "state.load", || state.load(&self.name)).await? {
@@ -162,7 +181,7 @@ impl Flow {
             previous,
             &Found {
                 owner: &format!("{:016x}", rand::random::<u64>()),
-                stream: stream.start(),
+                stream,
                 builder_version: self.documents.version(),
                 indexes: &declaration.indexes,
                 generations: &generations,
@@ -201,7 +220,7 @@ impl Flow {
             Err(failure) => return Err(failure),
         };
         reached("state.claimed");
-        Ok(Opened { stream, queries, ledger: Arc::new(ledger), late })
+        Ok((ledger, late))
     }
 
     async fn retry<T, F>(

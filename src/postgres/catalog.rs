@@ -132,6 +132,20 @@ macro_rules! identity_columns {
     };
 }
 
+/// `tree (oid)`: a table and all its partitions, at whatever depth. `pg_partition_tree` would wait for a lock on each of them.
+macro_rules! partition_tree {
+    ($root:literal) => {
+        concat!(
+            "with recursive tree as (select ",
+            $root,
+            " as oid union all \
+               select i.inhrelid from tree t join pg_class p on p.oid = t.oid and p.relkind = 'p' \
+               join pg_inherits i on i.inhparent = t.oid and not i.inhdetachpending)"
+        )
+    };
+}
+pub(super) use partition_tree;
+
 const TABLES: &str = concat!(
     "select n.nspname::text as schema, c.relname::text as name, c.oid, c.relkind::text as kind, \
        c.relpersistence::text as persistence, c.relreplident::text as identity, ",
@@ -160,9 +174,9 @@ const LEAVES: &str = concat!(
          join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number \
          where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts order by k.place) as primary_key \
      from unnest($1::oid[]) as w(oid) \
-     cross join lateral ( \
-       select t.relid::oid as oid from pg_partition_tree(w.oid) t where t.isleaf \
-       union select w.oid where not exists (select from pg_partition_tree(w.oid))) l \
-     join pg_class c on c.oid = l.oid join pg_namespace n on n.oid = c.relnamespace \
+     cross join lateral (",
+    partition_tree!("w.oid"),
+    " select oid from tree) l \
+     join pg_class c on c.oid = l.oid and c.relkind <> 'p' join pg_namespace n on n.oid = c.relnamespace \
      order by 1, 2, 3"
 );

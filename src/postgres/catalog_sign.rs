@@ -13,6 +13,8 @@
 //! | replica identity of each leaf | lost, chosen anew |
 //! | the publication's entry for it, and its options | changes that were not sent, even if it is as it was again |
 //!
+//! The publication's entry has a version of its own, so that an owner or an option set to what it was makes a difference, too.
+//!
 //! Not in it: what says nothing about content (indexes, constraints, privileges, statistics, columns that no index declares).
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 
+use super::catalog::partition_tree;
 use super::error::failed;
 use crate::edges::{CapturedTable, Catalog, Failure};
 use crate::model::{Columns, TableName};
@@ -87,10 +90,10 @@ const SIGN_BYTES: usize = 16;
 
 /// Everything but the columns as one text, and whether the publication sends less than all of it. As JSON what not every
 /// version has.
-const TABLES: &str = "\
-    select w.place, \
+const TABLES: &str = concat!(
+    "select w.place, \
       concat_ws('|', c.oid, c.relkind, c.relpersistence, p.entry, \
-        (select string_agg(concat_ws(',', l.oid, l.relkind, l.relpersistence, pg_get_expr(l.relpartbound, l.oid), \
+        (select string_agg(concat_ws(',', l.oid, l.relkind, l.relpersistence, md5(l.relpartbound::text), \
               case when l.oid <> c.oid then pg_relation_filenode(l.oid) end, \
               (select h.xmin from pg_inherits h where h.inhrelid = l.oid and l.oid <> c.oid), l.relreplident, \
               case when l.reltoastrelid <> 0 then l.reltoastrelid::text \
@@ -100,10 +103,12 @@ const TABLES: &str = "\
                 where i.indrelid = l.oid and i.indisvalid \
                   and case l.relreplident when 'd' then i.indisprimary when 'i' then i.indisreplident else false end)), \
             ' ' order by l.oid) \
-          from pg_class l where l.oid = c.oid or l.oid in (select t.relid from pg_partition_tree(c.oid) t)), \
+          from pg_class l where l.oid = c.oid or l.oid in (",
+    partition_tree!("c.oid"),
+    " select oid from tree)), \
         (select string_agg(i.inhrelid::text, ',' order by i.inhrelid) from pg_inherits i \
           where i.inhparent = c.oid and c.relkind = 'r'), \
-        (select string_agg(concat_ws(':', a.attname, pg_get_expr(d.adbin, d.adrelid)), ',' order by a.attnum) \
+        (select string_agg(concat_ws(':', a.attname, md5(d.adbin::text)), ',' order by a.attnum) \
           from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
           where a.attrelid = c.oid and a.attgenerated <> '')), \
       p.whole is not true, p.entry \
@@ -117,7 +122,8 @@ const TABLES: &str = "\
       from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid \
       where p.pubname = $3 and exists (select from pg_publication_tables t \
         where t.pubname = p.pubname and t.schemaname = w.schema and t.tablename = w.name)) p on true \
-    order by w.place";
+    order by w.place"
+);
 
 /// The entry of a table's schema.
 const OF_SCHEMA: &str =

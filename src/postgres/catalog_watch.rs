@@ -55,6 +55,13 @@ struct Look {
     nullable: BTreeSet<(TableName, String)>,
 }
 
+/// How a look went that the stream waits for.
+#[derive(Debug)]
+pub(super) enum LookedNow {
+    At(Option<Noticed>),
+    Doubt(Option<CaptureEvent>),
+}
+
 /// How a look went.
 enum Looked {
     At(Option<Noticed>),
@@ -110,6 +117,10 @@ impl CatalogWatch {
     /// will tell a later start that it was so. So it is asked for at once, which a definition can demand once.
     pub fn described_without_keys(&mut self, table: &TableName) -> Option<CaptureEvent> {
         self.ask_from = Instant::now();
+        // What changes until a look says otherwise is in doubt, too.
+        if self.lost.insert(table.clone()) {
+            warn_lost(table);
+        }
         self.suspect(table)
     }
 
@@ -165,14 +176,13 @@ impl CatalogWatch {
         self.looking.is_some()
     }
 
-    /// What follows from the look that is under way, or from one that begins now. May be dropped at any time.
-    pub async fn look_now(&mut self, control: &Arc<Connection>) -> Result<Option<Noticed>, Failure> {
-        loop {
-            match self.look(control).await? {
-                Looked::At(noticed) => return Ok(noticed),
-                Looked::NotYet => tokio::time::sleep(LOOK_PAUSE_MIN).await,
-            }
-        }
+    /// What follows from the look that is under way, or from one that begins now. Where it cannot be known, the table is asked for as
+    /// one that may have lost its identity. May be dropped at any time.
+    pub async fn look_now(&mut self, control: &Arc<Connection>, table: &TableName) -> Result<LookedNow, Failure> {
+        Ok(match self.look(control).await? {
+            Looked::At(noticed) => LookedNow::At(noticed),
+            Looked::NotYet => LookedNow::Doubt(self.described_without_keys(table)),
+        })
     }
 
     async fn look(&mut self, control: &Arc<Connection>) -> Result<Looked, Failure> {
@@ -215,14 +225,14 @@ impl CatalogWatch {
         let mut tables: Catalog =
             signs.catalog.iter().filter(|(table, sign)| self.known.get(*table) != Some(sign)).map(own).collect();
         for table in lost.difference(&self.lost) {
-            tracing::warn!(
-                %table,
-                "the replica identity does not hold the declared keys any more, so documents that rows leave are found only by \
-                 assembling everything again, which is done as long as rows of it change; `docmill check` says how to mend it"
-            );
+            warn_lost(table);
             tables.extend(signs.catalog.get_key_value(table).map(own));
         }
         self.lost = lost;
+        if !self.touched.is_subset(&self.lost) {
+            // It was lost in between only: nothing will tell a later stream that.
+            self.ask_from = Instant::now();
+        }
         if self.lost.is_empty() && self.touched.is_empty() {
             self.ask_pause = self.every;
         }
@@ -252,6 +262,15 @@ impl CatalogWatch {
         }
         (!tables.is_empty()).then_some(Noticed { tables, reopen: None })
     }
+}
+
+fn warn_lost(table: &TableName) {
+    tracing::warn!(
+        %table,
+        "old rows of the table, or of a partition of it, do not tell the declared keys any more (or their changes are not sent at \
+         all), so documents that rows leave are found only by assembling everything again, which is done as long as rows change; \
+         `docmill check` says how to mend it"
+    );
 }
 
 fn own((table, sign): (&TableName, &String)) -> (TableName, String) {

@@ -22,7 +22,7 @@ pub(super) fn problems(captured: &CapturedTable, facts: Option<&TableFacts>) -> 
     }
 }
 
-/// What of it is not its replica identity: no identity would help.
+/// What of it no replica identity of the table would help.
 pub(super) fn shape_problems(captured: &CapturedTable, facts: Option<&TableFacts>) -> Vec<Problem> {
     let subject = format!("table {}", captured.table);
     let Some(facts) = facts else {

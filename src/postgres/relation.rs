@@ -162,7 +162,7 @@ impl Relations {
         });
         // Descriptions are repeated whenever anything about the table changes, its statistics too.
         let description = match (wanted.partitioned, told) {
-            (true, _) => Description::OfLeaves,
+            (true, _) => Description::OfLeaves(described.relation.table.clone()),
             (false, false) if another || before.is_none() => Description::Untold(described.relation.table.clone()),
             (false, _) if another => Description::Another,
             (false, _) => Description::Same,
@@ -215,7 +215,7 @@ pub(super) enum Description {
     /// In another way than before.
     Another,
     /// Of a partitioned table: old rows tell what the identity of their own leaf holds, which only the catalog knows.
-    OfLeaves,
+    OfLeaves(TableName),
     /// Old rows of the table do not tell all declared keys.
     Untold(TableName),
 }

@@ -16,7 +16,7 @@ use docmill::pipeline::{FailurePolicies, OnRejected};
 use std::sync::Arc;
 
 use super::support::opensearch::OpenSearch;
-use super::support::postgres::Database;
+use super::support::postgres::{Database, until_true};
 use super::support::running::{Loud, Running, limits, shop_builder, sink, source_with};
 use super::support::shop::{self, await_equal};
 
@@ -57,11 +57,8 @@ impl Watched {
 
     async fn await_published(&self, table: &str) {
         let client = self.database.connect().await;
-        let published =
-            "select exists (select from pg_publication_tables where pubname = 'docmill' and tablename = $1)";
-        while !client.query_one(published, &[&table]).await.unwrap().get::<_, bool>(0) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let published = "select exists (select from pg_publication_tables where pubname = 'docmill' and tablename = ";
+        until_true(&client, &format!("{published}'{table}')")).await;
     }
 
     async fn start(&self) -> Running {

@@ -139,8 +139,11 @@ impl Capture {
         let mut catalog = start.catalog.clone();
         let mut confirmed = start.confirmed;
         let mut next_xid = 0;
+        // What a new stream says first.
+        let mut first = None;
         loop {
-            let lost = match self.follow(&mut *stream, &mut confirmed, &mut catalog, &mut next_xid).await? {
+            let follows = self.follow(&mut *stream, first.take(), &mut confirmed, &mut catalog, &mut next_xid);
+            let lost = match follows.await? {
                 Followed::Stopped => break,
                 Followed::Lost(failure) => failure,
             };
@@ -160,10 +163,7 @@ impl Capture {
             };
             goes_on(&start, confirmed, next_xid, stream.start())?;
             let changed = changed(&catalog, &stream.start().catalog);
-            if !changed.is_empty() && !self.queue.send(CaptureEvent::Catalog { tables: changed }).await {
-                break;
-            }
-            catalog = stream.start().catalog.clone();
+            first = (!changed.is_empty()).then_some(CaptureEvent::Catalog { tables: changed });
         }
         drop(self.queue);
         // The rest of the flow drains; its end closes the channel.
@@ -175,7 +175,7 @@ impl Capture {
                     Ok(()) => stream.confirm(*self.confirmed.borrow_and_update()),
                     Err(_) => break,
                 },
-                // What is not confirmed comes again.
+                // What is not confirmed comes again. If somebody ended that session alone, work is done twice.
                 _ = &mut gone => return Ok(()),
             }
         }
@@ -186,6 +186,7 @@ impl Capture {
     async fn follow(
         &mut self,
         stream: &mut dyn ChangeStream,
+        mut first: Option<CaptureEvent>,
         confirmed: &mut Position,
         catalog: &mut Catalog,
         next_xid: &mut u64,
@@ -202,7 +203,7 @@ impl Capture {
                 () = self.stop.cancelled() => return Ok(Followed::Stopped),
                 Ok(()) = self.confirmed.changed() => Next::Confirm,
                 failure = &mut gone => return lost(failure),
-                event = stream.next() => Next::Event(event),
+                event = next(&mut *stream, &mut first) => Next::Event(event),
             };
             let event = match next {
                 Next::Confirm => {
@@ -254,6 +255,14 @@ impl Capture {
                 }
             }
         }
+    }
+}
+
+/// The event that stands in front of the stream, then those of the stream.
+async fn next(stream: &mut dyn ChangeStream, first: &mut Option<CaptureEvent>) -> Result<CaptureEvent, Failure> {
+    match first.take() {
+        Some(event) => Ok(event),
+        None => stream.next().await,
     }
 }
 

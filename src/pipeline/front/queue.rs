@@ -62,10 +62,15 @@ impl QueueSender {
         let Ok(room) = Arc::clone(&self.bytes).acquire_many_owned(permits).await else {
             return false;
         };
-        // Counted before it can be taken, so that the depth never falls below zero.
+        let Ok(place) = self.sender.reserve().await else {
+            return false;
+        };
+        // Counted before it can be taken, so that the depth never falls below zero; and not before it can be put, since whoever waits
+        // for that may give up.
         self.depth.events.fetch_add(1, Ordering::Relaxed);
         self.depth.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.sender.send(Queued { event, bytes, room }).await.is_ok()
+        place.send(Queued { event, bytes, room });
+        true
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Watched;
 use crate::support::lines;
 use crate::support::opensearch::OpenSearch;
-use crate::support::postgres::Database;
+use crate::support::postgres::{Database, until_true};
 
 /// Whether a session of ours waits in the test's event trigger.
 const ALTER_WAITS: &str = "select exists (select from pg_locks where locktype = 'advisory' and not granted \
@@ -36,9 +36,7 @@ async fn rows_of_transactions_open_across_our_alter_publication_are_not_lost() {
     let before = watched.database.connect().await;
     before.batch_execute(&insert(501)).await.unwrap();
     let engine = watched.start().await;
-    while !holder.query_one(ALTER_WAITS, &[]).await.unwrap().get::<_, bool>(0) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_true(&holder, ALTER_WAITS).await;
     let after = watched.database.connect().await;
     after.batch_execute(&insert(502)).await.unwrap();
     holder.batch_execute("select pg_advisory_unlock(18)").await.unwrap();
@@ -89,9 +87,7 @@ async fn rows_of_a_table_that_another_builder_adds_while_their_transaction_is_op
     let engine = lines::run(&database, &search, true).await;
     let published =
         "select exists (select from pg_publication_tables where pubname = 'docmill' and tablename = 'Line Notes')";
-    while !client.query_one(published, &[]).await.unwrap().get::<_, bool>(0) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_true(&client, published).await;
     // Longer than a pass over these documents takes.
     tokio::time::sleep(Duration::from_secs(1)).await;
     writer.batch_execute("commit").await.unwrap();

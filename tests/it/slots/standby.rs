@@ -5,6 +5,7 @@ use std::sync::Arc;
 use docmill::Engine;
 
 use super::*;
+use crate::support::postgres::until_true;
 use crate::support::running::{Loud, Running, limits, shop_builder, sink, source_with};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,9 +30,7 @@ async fn a_commit_whose_record_the_standby_has_reached_and_not_replayed_is_waite
         cluster.run("select pg_logical_emit_message(true, 'a test', 'writes the log out')").await;
         standby.caught_up_with(&cluster).await;
         standby.run("select pg_wal_replay_pause()").await;
-        while standby.ask("select pg_get_wal_replay_pause_state()").await != "paused" {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_true(&standby.connect().await, "select pg_get_wal_replay_pause_state() = 'paused'").await;
         let end = cluster.ask("select pg_current_wal_insert_lsn()::text").await;
         if standby.ask("select pg_last_wal_replay_lsn()::text").await == end {
             break;

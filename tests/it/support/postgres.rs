@@ -101,3 +101,12 @@ extern "C" fn remove_shared() {
 fn locked() -> std::sync::MutexGuard<'static, Option<EmbeddedPostgres>> {
     SERVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Waits until a query of one boolean answers true; panics after a minute.
+pub async fn until_true(client: &Client, sql: &str) {
+    let begin = std::time::Instant::now();
+    while !client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error}")).get::<_, bool>(0) {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "never true: {sql}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

@@ -33,6 +33,9 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     // Where somebody was fed before, it is a fail-over in the middle: the standby may be promoted at any moment.
     let class = if facts.standby && request.known { FailureClass::Transient } else { FailureClass::Fatal };
     refuse(class, "capture changes from this server", &facts.problems())?;
+    // In this order: another process that starts at the same time makes the publication first. Seen without it, its slot would be
+    // taken for one that has lost its publication.
+    let slot = slot::facts(&control.client, &options.slot).await?;
     let published = publication::facts(&control.client, &options.publication).await?;
     // What this process had a stream of already may be mended meanwhile: it waits for that, and goes on by itself.
     let quiet_for = source.quiet.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -40,7 +43,6 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     let going_on = published.as_ref().filter(|_| quiet_for.is_some());
     let catalog = look_at_tables(&control, &reader, tables, going_on).await?;
 
-    let slot = slot::facts(&control.client, &options.slot).await?;
     if let Some(slot) = &slot {
         refuse(FailureClass::Fatal, "use the slot", &slot::problems(&options.slot, slot, &facts.database))?;
     }
@@ -151,6 +153,10 @@ fn slot_failed(tried: &str, slot: &str, error: PgWireError) -> Failure {
     match &error {
         PgWireError::Server(text) if text.contains("SQLSTATE 55006") => {
             lost_slot::in_use(slot, None).with_source(error)
+        }
+        // It was there a moment ago: opening again finds out what became of it.
+        PgWireError::Server(text) if text.contains("SQLSTATE 42704") => {
+            Failure::transient(format!("failed to {tried}: somebody dropped it meanwhile")).with_source(error)
         }
         _ => replication_failed(tried, error),
     }

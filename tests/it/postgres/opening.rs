@@ -45,6 +45,26 @@ async fn a_slot_in_use_is_transient_and_names_the_process() {
     assert!(text.contains(&format!("in use by process {}", pid[0])), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_openings_at_once_on_an_empty_database_one_makes_everything_and_the_other_waits() {
+    // One looks at every moment between the other's publication and its stream.
+    for delay in (0..60).step_by(4) {
+        let database = Database::fresh().await;
+        database.connect().await.batch_execute("create table t (id int primary key)").await.unwrap();
+        let opening = |delay: u64| {
+            let options = options(&database);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(delay)).await;
+                open(options, &[captured("t", &["id"], Columns::Any)]).await
+            })
+        };
+        let (one, other) = tokio::join!(opening(0), opening(delay));
+        let (opened, failed): (Vec<_>, Vec<_>) = [one.unwrap(), other.unwrap()].into_iter().partition(Result::is_ok);
+        let failed: Vec<String> = failed.into_iter().filter_map(Result::err).map(|failure| failure.chain()).collect();
+        assert_eq!(opened.len(), 1, "after {delay} ms: {failed:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_identity_without_a_declared_key_is_refused_with_remedies_that_work() {
     let database = Database::fresh().await;

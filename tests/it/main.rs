@@ -7,6 +7,7 @@ mod config;
 mod crash;
 mod delivery;
 mod destination;
+mod difference;
 mod embedded_postgres;
 mod failover;
 mod faulty_server;

@@ -18,13 +18,32 @@ mod products;
 mod users;
 
 use docmill_builder::{Affected, Builder, Descriptor, Error, Ids, Outcome, Reads, Result, Rows};
+use serde::Deserialize;
 
 /// The builder of the indexes `users` and `products`.
 pub struct Shop;
 
+/// The pipeline's `config`; without one, both indexes are made.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    indexes: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { indexes: vec!["users".to_owned(), "products".to_owned()] }
+    }
+}
+
 impl Builder for Shop {
     fn describe() -> Result<Descriptor> {
-        Ok(products::declare(users::declare(Descriptor::new())))
+        let Config { indexes } = docmill_builder::config()?;
+        indexes.iter().try_fold(Descriptor::new(), |descriptor, index| match index.as_str() {
+            "users" => Ok(users::declare(descriptor)),
+            "products" => Ok(products::declare(descriptor)),
+            _ => Err(undeclared("index", index)),
+        })
     }
 
     fn resolve(index: &str, table: &str, rows: &Rows) -> Result<Affected> {

@@ -51,6 +51,11 @@ impl Node {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the node runs").id()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child = None;

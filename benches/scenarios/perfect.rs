@@ -1,0 +1,174 @@
+//! The perfect engine: flat rows in ranges of the key, documents assembled natively, posted at once. It has nothing that makes a
+//! document right when anything changes or fails; it is what is left of an engine without that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use serde_json::Number;
+use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::{Client, Statement};
+
+use crate::bare::{IN_FLIGHT, action, make_index, post};
+use crate::figure::{Figure, Meter};
+use crate::ground::Ground;
+use crate::machine;
+
+/// Users read at a time: about 4 MiB of documents.
+const RANGE: i64 = 3_000;
+const USERS: &str = "select id, name, email, country, created_at from users where id between $1 and $2";
+const ORDERS: &str =
+    "select id, user_id, status, placed_at, note from orders where user_id between $1 and $2 order by user_id, id";
+const LINES: &str = "select i.order_id, (i.quantity * i.unit_price * 100)::int8 \
+                     from orders o join order_items i on i.order_id = o.id where o.user_id between $1 and $2";
+
+#[derive(Serialize)]
+struct User<'a> {
+    id: i64,
+    name: &'a str,
+    email: &'a str,
+    country: &'a str,
+    created_at: String,
+    orders: Vec<Order<'a>>,
+    order_count: usize,
+    total_spent: Number,
+}
+
+#[derive(Serialize)]
+struct Order<'a> {
+    id: i64,
+    status: &'a str,
+    placed_at: String,
+    note: Option<&'a str>,
+    total: Number,
+    lines: u32,
+}
+
+struct Reader {
+    client: Client,
+    statements: [Statement; 3],
+}
+
+/// All users, once.
+pub async fn backfill(ground: &Ground) -> Figure {
+    let (database, search) = (ground.database("perfect").await, ground.search());
+    make_index(&search).await;
+    let client = database.connect().await;
+    let statements = [client.prepare(USERS).await, client.prepare(ORDERS).await, client.prepare(LINES).await]
+        .map(|it| it.expect("SQL"));
+    let (reader, http) = (Arc::new(Reader { client, statements }), crate::support::http_client());
+    let index = search.index("users");
+    let (meter, begin) = (Meter::start(ground, Some(std::process::id())), Instant::now());
+    let ranges = stream::iter((1..=i64::from(ground.users)).step_by(RANGE as usize));
+    // One is read while others are posted.
+    let posts = ranges
+        .map(|from| {
+            let (reader, index) = (Arc::clone(&reader), index.clone());
+            async move { reader.read(from, from + RANGE - 1, &index).await }
+        })
+        .buffered(1)
+        .map(|body| post(&http, &search.url, body))
+        .buffer_unordered(IN_FLIGHT);
+    posts.try_collect::<Vec<()>>().await.expect("a bulk request is taken");
+    let (took, cpu) = (begin.elapsed(), meter.used());
+    let wrong = ground.wrong(&database, &search).await;
+    search.remove_all().await;
+    drop(reader);
+    ground.drop(&database).await;
+    let rss_mib = machine::peak_mib(std::process::id());
+    let count = ground.users.into();
+    Figure { scenario: "S1 backfill", system: "perfect engine", count, took, cpu, rss_mib, latency: None, wrong }
+}
+
+impl Reader {
+    async fn read(&self, from: i64, to: i64, index: &str) -> Bytes {
+        let [users, orders, lines] = &self.statements;
+        let range: [&(dyn ToSql + Sync); 2] = [&from, &to];
+        // On one connection, one behind the other without waiting.
+        let (users, orders, lines) = tokio::try_join!(
+            self.client.query(users, &range),
+            self.client.query(orders, &range),
+            self.client.query(lines, &range)
+        )
+        .expect("rows");
+        let mut totals: HashMap<i64, (i64, u32)> = HashMap::with_capacity(orders.len());
+        for line in &lines {
+            let total = totals.entry(line.get(0)).or_default();
+            *total = (total.0 + line.get::<_, i64>(1), total.1 + 1);
+        }
+        let mut body = BytesMut::with_capacity(5 << 20);
+        let mut orders = orders.iter().peekable();
+        let mut users: Vec<_> = users.iter().collect();
+        users.sort_unstable_by_key(|user| user.get::<_, i64>(0));
+        for user in users {
+            let id: i64 = user.get(0);
+            let (mut of_user, mut spent) = (Vec::with_capacity(5), 0);
+            while let Some(order) = orders.next_if(|order| order.get::<_, i64>(1) == id) {
+                let (cents, lines) = totals.get(&order.get(0)).copied().unwrap_or_default();
+                let status: &str = order.get(2);
+                spent += if status == "cancelled" { 0 } else { cents };
+                of_user.push(Order {
+                    id: order.get(0),
+                    status,
+                    placed_at: order.get::<_, Moment>(3).text(),
+                    note: order.get(4),
+                    total: money(cents),
+                    lines,
+                });
+            }
+            action(&mut body, index, &id.to_string(), 1);
+            let document = User {
+                id,
+                name: user.get(1),
+                email: user.get(2),
+                country: user.get(3),
+                created_at: user.get::<_, Moment>(4).text(),
+                order_count: of_user.len(),
+                orders: of_user,
+                total_spent: money(spent),
+            };
+            serde_json::to_writer((&mut body).writer(), &document).expect("memory takes it");
+            body.put_u8(b'\n');
+        }
+        body.freeze()
+    }
+}
+
+fn money(cents: i64) -> Number {
+    Number::from_f64(cents as f64 / 100.0).expect("a finite number")
+}
+
+/// Microseconds since 2000, as the server sends a timestamptz.
+struct Moment(i64);
+
+impl<'a> FromSql<'a> for Moment {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(i64::from_be_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::TIMESTAMPTZ
+    }
+}
+
+impl Moment {
+    fn text(&self) -> String {
+        const DAY: i64 = 86_400_000_000;
+        // Days since 0000-03-01, by the usual reckoning in eras of 400 years.
+        let days = self.0.div_euclid(DAY) + 730_425;
+        let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * of_year + 2) / 153;
+        let (day, month) =
+            (of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let of_day = self.0.rem_euclid(DAY);
+        let (seconds, micros) = (of_day / 1_000_000, of_day % 1_000_000);
+        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    }
+}

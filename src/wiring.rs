@@ -34,7 +34,7 @@ pub use check::check;
 
 /// Between two attempts to reach a sink that does not answer; it doubles.
 const RECONNECT_FIRST: Duration = Duration::from_millis(500);
-const RECONNECT_LONGEST: Duration = Duration::from_secs(30);
+const RECONNECT_LONGEST: Duration = Duration::from_secs(10);
 
 /// How long open requests may take when everything else has ended.
 const SERVER_GRACE: Duration = Duration::from_secs(2);

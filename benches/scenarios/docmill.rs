@@ -39,14 +39,15 @@ impl Changes {
         let Self { update, in_one_transaction, .. } = self;
         let update = update.replace(":users", &ground.users.to_string());
         let changes = ground.changes;
-        client
-            .batch_execute(&format!(
-                "set synchronous_commit = off; \
-                 do $$ begin for i in 1..{changes} loop {update}; if i % {in_one_transaction} = 0 then commit; end if; \
-                 end loop; end $$"
-            ))
-            .await
-            .expect("the changes");
+        let set = "set synchronous_commit = off";
+        // Apart: a block may commit only where it is a query of its own.
+        let block = format!(
+            "do $$ begin for i in 1..{changes} loop {update}; \
+             if i % {in_one_transaction} = 0 then commit; end if; end loop; end $$"
+        );
+        for sql in [set, &block] {
+            client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        }
         client.query_one("select pg_current_wal_flush_lsn()::text", &[]).await.expect("a position").get(0)
     }
 }

@@ -57,7 +57,11 @@ impl Meter {
     }
 
     fn now(&self) -> [f64; 3] {
-        self.pids.map(|pid| if pid == 0 { 0.0 } else { machine::cpu_seconds(pid) })
+        let [own, servers @ ..] = self.pids;
+        // The servers may be below the process that started them, this one.
+        let own = if own == 0 { 0.0 } else { machine::cpu_seconds(own, &servers) };
+        let [postgres, search] = servers.map(|pid| machine::cpu_seconds(pid, &[]));
+        [own, postgres, search]
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fs;
 
-/// Seconds of CPU that a process and everything below it has used since it was started.
-pub fn cpu_seconds(root: u32) -> f64 {
+/// Seconds of CPU that a process and everything below it, but not below `without`, has used since it was started.
+pub fn cpu_seconds(root: u32, without: &[u32]) -> f64 {
     let mut parents = HashMap::new();
     let mut used = HashMap::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
@@ -22,7 +22,7 @@ pub fn cpu_seconds(root: u32) -> f64 {
         let mut at = pid;
         while at != root {
             match parents.get(&at) {
-                Some(parent) if *parent != 0 => at = *parent,
+                Some(parent) if *parent != 0 && !without.contains(&at) => at = *parent,
                 _ => return false,
             }
         }

@@ -13,13 +13,13 @@ use crate::support::postgres::connect;
 pub async fn drain(ground: &Ground) -> Figure {
     let database = ground.database("drain").await;
     let client = connect(&database.url).await;
-    client
-        .batch_execute(
-            "create publication drain for table users, orders, order_items; \
-             select pg_create_logical_replication_slot('drain', 'pgoutput')",
-        )
-        .await
-        .expect("a slot");
+    // One after the other: a slot is not made in a transaction that has written.
+    for sql in [
+        "create publication drain for table users, orders, order_items",
+        "select pg_create_logical_replication_slot('drain', 'pgoutput')",
+    ] {
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
     ROOTS.make(ground, &database).await;
     let url = url::Url::parse(&database.url).expect("a URL");
     let mut config = ReplicationConfig::new(

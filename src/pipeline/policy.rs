@@ -136,7 +136,7 @@ impl Default for FlowLimits {
             checkpoint_every: Duration::from_secs(1),
             drain_for: Duration::from_secs(30),
             backoff_first: Duration::from_millis(100),
-            backoff_longest: Duration::from_secs(30),
+            backoff_longest: Duration::from_secs(10),
             slot_in_use_wait: Duration::from_secs(2),
             late_window: Duration::from_secs(120),
             late_ids_max: 100_000,

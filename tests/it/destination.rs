@@ -2,6 +2,7 @@
 //! ends in documents that are what SQL says.
 
 mod builders;
+mod configured;
 mod outages;
 mod owners;
 mod passes;

@@ -32,18 +32,22 @@ struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { indexes: vec!["users".to_owned(), "products".to_owned()] }
+        Self {
+            indexes: vec!["users".to_owned(), "products".to_owned()],
+        }
     }
 }
 
 impl Builder for Shop {
     fn describe() -> Result<Descriptor> {
         let Config { indexes } = docmill_builder::config()?;
-        indexes.iter().try_fold(Descriptor::new(), |descriptor, index| match index.as_str() {
-            "users" => Ok(users::declare(descriptor)),
-            "products" => Ok(products::declare(descriptor)),
-            _ => Err(undeclared("index", index)),
-        })
+        indexes
+            .iter()
+            .try_fold(Descriptor::new(), |descriptor, index| match index.as_str() {
+                "users" => Ok(users::declare(descriptor)),
+                "products" => Ok(products::declare(descriptor)),
+                _ => Err(undeclared("index", index)),
+            })
     }
 
     fn resolve(index: &str, table: &str, rows: &Rows) -> Result<Affected> {

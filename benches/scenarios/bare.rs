@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ::docmill::edges::DocumentBuilder;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::Method;
@@ -11,8 +12,9 @@ use crate::figure::{Figure, Meter};
 use crate::ground::Ground;
 use crate::support::opensearch::OpenSearch;
 use crate::support::postgres::Database;
+use crate::support::running::shop_builder;
 
-/// Bytes of one request, and requests at a time, with which one node on two cores was fastest (../shared/design/benchmarks.md).
+/// Bytes of one request, and requests at a time, with which one node on two cores was fastest: 2 to 4 MiB, and 2.
 pub const BODY_BYTES: usize = 4 << 20;
 pub const IN_FLIGHT: usize = 2;
 
@@ -91,28 +93,10 @@ async fn post_all(
     Figure { scenario, system, count, took: begin.elapsed(), cpu: meter.used(), rss_mib: 0, latency: None, wrong: 0 }
 }
 
-/// The index as docmill makes it of the shop's mapping.
+/// The index that docmill makes of the builder's declaration: the same mapping.
 pub async fn make_index(search: &OpenSearch) {
-    let properties = json!({
-        "id": { "type": "long" },
-        "name": { "type": "text" },
-        "email": { "type": "keyword" },
-        "country": { "type": "keyword" },
-        "created_at": { "type": "date" },
-        "orders": { "properties": {
-            "id": { "type": "long" },
-            "status": { "type": "keyword" },
-            "placed_at": { "type": "date" },
-            "note": { "type": "text" },
-            "total": { "type": "double" },
-            "lines": { "type": "integer" },
-        } },
-        "order_count": { "type": "integer" },
-        "total_spent": { "type": "double" },
-    });
-    let body = json!({
-        "settings": { "number_of_replicas": 0 },
-        "mappings": { "dynamic": "strict", "properties": properties },
-    });
+    let builder = shop_builder().await;
+    let users = builder.declaration().index("users").expect("the shop declares it");
+    let body = json!({ "settings": { "number_of_replicas": 0 }, "mappings": users.mapping });
     search.must(Method::PUT, &search.index("users"), Some(&body)).await;
 }

@@ -9,7 +9,8 @@ use crate::support::opensearch::OpenSearch;
 use crate::support::postgres::{Database, connect};
 
 const PATIENCE: Duration = Duration::from_secs(1_200);
-const CONFIG: &str = "late_window = \"2m\"\nconfig = { indexes = [\"users\"] }";
+/// What the pipeline is configured with beside its servers.
+pub const CONFIG: &str = "late_window = \"2m\"\nconfig = { indexes = [\"users\"] }";
 
 /// Changes that are waiting when it starts.
 #[derive(Clone, Copy, Debug)]

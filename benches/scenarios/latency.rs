@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::docmill::await_confirmed;
+use crate::docmill::{CONFIG, await_confirmed};
 use crate::figure::{Figure, Meter};
 use crate::ground::Ground;
 use crate::support::command::Shop;
@@ -17,7 +17,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// docmill's.
 pub async fn measure(ground: &Ground) -> Figure {
     let (database, search) = (ground.database("latency").await, ground.search());
-    let shop = Shop::new(&database, &search, "late_window = \"2m\"\nconfig = { indexes = [\"users\"] }");
+    let shop = Shop::new(&database, &search, CONFIG);
     let docmill = shop.run();
     docmill.await_live(Duration::from_secs(600)).await;
     let (meter, begin) = (Meter::start(ground, Some(docmill.pid())), Instant::now());

@@ -55,16 +55,12 @@ struct Look {
     nullable: BTreeSet<(TableName, String)>,
 }
 
-/// How a look went that the stream waits for.
-#[derive(Debug)]
-pub(super) enum LookedNow {
-    At(Option<Noticed>),
-    Doubt(Option<CaptureEvent>),
-}
-
 /// How a look went.
-enum Looked {
+#[derive(Debug)]
+pub(super) enum Looked {
+    /// What follows from it.
     At(Option<Noticed>),
+    /// Somebody holds a lock; it is tried again soon.
     NotYet,
 }
 
@@ -114,7 +110,8 @@ impl CatalogWatch {
     }
 
     /// The stream describes the table without what must be known of old rows; the catalog may say otherwise by now, and nothing
-    /// will tell a later start that it was so. So it is asked for at once, which a definition can demand once.
+    /// will tell a later start that it was so. So it is asked for at once: once for a definition, and at each description of a
+    /// partitioned table while a lock hides the catalog.
     pub fn described_without_keys(&mut self, table: &TableName) -> Option<CaptureEvent> {
         self.ask_from = Instant::now();
         // What changes until a look says otherwise is in doubt, too.
@@ -176,16 +173,8 @@ impl CatalogWatch {
         self.looking.is_some()
     }
 
-    /// What follows from the look that is under way, or from one that begins now. Where it cannot be known, the table is asked for as
-    /// one that may have lost its identity. May be dropped at any time.
-    pub async fn look_now(&mut self, control: &Arc<Connection>, table: &TableName) -> Result<LookedNow, Failure> {
-        Ok(match self.look(control).await? {
-            Looked::At(noticed) => LookedNow::At(noticed),
-            Looked::NotYet => LookedNow::Doubt(self.described_without_keys(table)),
-        })
-    }
-
-    async fn look(&mut self, control: &Arc<Connection>) -> Result<Looked, Failure> {
+    /// The look that is under way, or one that begins now. May be dropped at any time.
+    pub async fn look(&mut self, control: &Arc<Connection>) -> Result<Looked, Failure> {
         let looking = self.looking.get_or_insert_with(|| {
             // Asked for from now on, it concerns what this look may not see.
             self.hurried = false;
@@ -267,7 +256,7 @@ impl CatalogWatch {
 fn warn_lost(table: &TableName) {
     tracing::warn!(
         %table,
-        "old rows of the table, or of a partition of it, do not tell the declared keys any more (or their changes are not sent at \
+        "old rows of the table, or of a partition of it, may not tell the declared keys any more (or their changes are not sent at \
          all), so documents that rows leave are found only by assembling everything again, which is done as long as rows change; \
          `docmill check` says how to mend it"
     );

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_postgres::Client;
 
+use super::catalog::partition_tree;
 use super::cells::{Decode, push_cell};
 use super::error::failed;
 use super::params::Param;
@@ -206,12 +207,14 @@ pub(super) async fn estimate(pool: &Arc<Pool>, table: &TableName) -> Result<Opti
     let tried = format!("estimate the rows of table {table}");
     let mut lease = pool.lease().await?;
     let client = lease.work()?.client();
-    let sql = "select sum(c.reltuples)::float8, min(c.reltuples)::float8 from ( \
+    let sql = concat!(
+        "select sum(c.reltuples)::float8, min(c.reltuples)::float8 from ( \
                  select r.oid from pg_class r join pg_namespace n on n.oid = r.relnamespace \
                  where n.nspname = $1 and r.relname = $2) w \
-               cross join lateral (select t.relid::oid as oid from pg_partition_tree(w.oid) t where t.isleaf \
-                 union select w.oid where not exists (select from pg_partition_tree(w.oid))) l \
-               join pg_class c on c.oid = l.oid";
+               cross join lateral (",
+        partition_tree!("w.oid"),
+        " select oid from tree) l join pg_class c on c.oid = l.oid and c.relkind <> 'p'"
+    );
     let row = client.query_one(sql, &[&table.schema, &table.name]).await.map_err(|error| failed(&tried, error))?;
     let estimate = match (row.get::<_, Option<f64>>(0), row.get::<_, Option<f64>>(1)) {
         // Below 0 means never analyzed, and 0 may be a memory of an empty table.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
 
-use super::catalog_watch::{CatalogWatch, LookedNow, Noticed};
+use super::catalog_watch::{CatalogWatch, Looked, Noticed};
 use super::connect::Connection;
 use super::error::replication_failed;
 use super::fence::Fence;
@@ -114,9 +114,13 @@ impl Stream {
                     Some(Description::OfLeaves(table)) => {
                         // One that was begun earlier may have seen the catalog before this.
                         for _ in 0..=usize::from(self.catalog_watch.is_looking()) {
-                            match self.catalog_watch.look_now(&self.control, &table).await? {
-                                LookedNow::At(noticed) => self.notice(noticed),
-                                LookedNow::Doubt(ask) => self.ready.extend(ask),
+                            match self.catalog_watch.look(&self.control).await? {
+                                Looked::At(noticed) => self.notice(noticed),
+                                // It cannot be known now, so the table counts as one that lost its keys.
+                                Looked::NotYet => {
+                                    self.ready.extend(self.catalog_watch.described_without_keys(&table));
+                                    break;
+                                }
                             }
                         }
                     }

@@ -17,6 +17,7 @@ use tokio_postgres::Client;
 
 use super::opensearch::OpenSearch;
 use super::postgres::Database;
+use super::rowwise::texts;
 use super::running::{Loud, Running, limits, sink, source};
 
 /// The tables, with lines `A "1"` to `A "count"` of two each.
@@ -159,12 +160,4 @@ impl DocumentBuilder for Lines {
         };
         Ok(request.ids.iter().map(document).collect())
     }
-}
-
-/// A column of texts.
-fn texts(rows: &Rows, name: &str) -> Vec<String> {
-    let column = rows.columns().iter().find(|column| column.name == name).expect("the column");
-    let Cells::Texts(texts) = &column.cells else { panic!("{name} is no text") };
-    let text = |row: usize| String::from_utf8_lossy(texts.get(row).unwrap_or_default()).into_owned();
-    (0..rows.count() as usize).map(text).collect()
 }

@@ -98,7 +98,7 @@ impl DocumentBuilder for Rowwise {
 }
 
 /// A column of texts.
-fn texts(rows: &Rows, name: &str) -> Vec<String> {
+pub fn texts(rows: &Rows, name: &str) -> Vec<String> {
     let column = rows.columns().iter().find(|column| column.name == name).expect("the column");
     let Cells::Texts(texts) = &column.cells else { panic!("{name} is no text") };
     let text = |row: usize| String::from_utf8_lossy(texts.get(row).unwrap_or_default()).into_owned();

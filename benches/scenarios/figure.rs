@@ -18,6 +18,7 @@ pub struct Figure {
     pub took: Duration,
     /// Seconds of CPU: its own, PostgreSQL's, the search engine's.
     pub cpu: [f64; 3],
+    /// Its highest memory; 0 where it ran in this process, which holds all documents to compare them.
     pub rss_mib: u64,
     /// Commit to durable, p50 and p99, where that is the question.
     pub latency: Option<(Duration, Duration)>,
@@ -137,9 +138,10 @@ impl Table {
             };
             let ratio = self.ratio(figure).map_or("".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0));
             let latency = figure.latency.map_or("".to_owned(), |(p50, p99)| format!("{p50:.1?} / {p99:.1?}"));
+            let memory = if figure.rss_mib == 0 { String::new() } else { figure.rss_mib.to_string() };
             println!(
-                "| {} | {} | {rate} | {ratio} | {:.0} + {:.0} + {:.0} | {} | {latency} |",
-                figure.scenario, figure.system, micros[0], micros[1], micros[2], figure.rss_mib
+                "| {} | {} | {rate} | {ratio} | {:.0} + {:.0} + {:.0} | {memory} | {latency} |",
+                figure.scenario, figure.system, micros[0], micros[1], micros[2]
             );
         }
     }

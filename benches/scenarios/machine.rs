@@ -37,13 +37,6 @@ fn ticks_per_second() -> f64 {
     unsafe { libc::sysconf(libc::_SC_CLK_TCK) as f64 }
 }
 
-/// The highest memory that a process ever had, in MiB.
-pub fn peak_mib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
 /// What the machine calls itself.
 pub fn name() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);

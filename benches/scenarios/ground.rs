@@ -1,88 +1,88 @@
-//! The servers and the rows that every system is measured on.
+//! The servers, and the rows that every system is measured on.
 
 use docmill::embedded::EmbeddedPostgres;
+use reqwest::Method;
 use serde_json::Value;
 
-use crate::arguments::Arguments;
-use crate::support::difference::differences;
 use crate::support::opensearch::{Node, OpenSearch};
-use crate::support::postgres::{Database, private};
-use crate::support::shop::{self, ShopDocuments};
+use crate::support::postgres::{Database, connect, private};
+use crate::support::shop;
 
-/// See the module.
+/// The servers.
 pub struct Ground {
-    pub users: u32,
-    /// Changes in a scenario of changes.
-    pub changes: u32,
-    /// Seconds of load where latency is measured.
-    pub seconds: u64,
     postgres: EmbeddedPostgres,
     node: Node,
-    version: Value,
-    template: Database,
+    version: String,
+}
+
+/// Rows that are there once, and are copied for each system: what one changed no other one sees.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    template: String,
+    pub users: u32,
+}
+
+/// Where one system runs: rows and indexes of its own, and a folder for its files.
+pub struct Place {
+    pub database: Database,
+    pub search: OpenSearch,
+    pub folder: tempfile::TempDir,
+    pub rows: Rows,
 }
 
 impl Ground {
-    pub async fn start(arguments: &Arguments) -> Self {
-        let (users, changes, seconds) = if arguments.quick { (20_000, 50_000, 10) } else { (200_000, 500_000, 60) };
-        let settings = [("shared_buffers", "512MB"), ("max_wal_size", "8GB"), ("autovacuum", "off")];
+    pub async fn start() -> Self {
+        let settings = [("shared_buffers", "1GB"), ("max_wal_size", "16GB"), ("autovacuum", "off")];
         let (postgres, node) = tokio::join!(private(&settings), Node::start(&[]));
-        let template = Database { name: "shop".to_owned(), url: postgres.url_of("shop") };
-        let ground = Self {
-            users,
-            changes,
-            seconds,
-            version: OpenSearch::at(&node.url()).must(reqwest::Method::GET, "", None).await["version"]["number"].take(),
-            postgres,
-            node,
-            template,
-        };
-        ground.sql("create database shop").await;
-        shop::create(&ground.template, users, 1_000).await;
-        eprintln!("{users} users with 5 orders each are there");
-        ground
+        let root = OpenSearch::at(&node.url()).must(Method::GET, "", None).await;
+        let version = root["version"]["number"].as_str().unwrap_or("?").to_owned();
+        Self { postgres, node, version }
     }
 
-    /// The rows, for a system alone: what an earlier one changed is not in them.
-    pub async fn database(&self, name: &str) -> Database {
-        self.sql(&format!("create database {name} template shop")).await;
+    /// The shop with that many users, five orders each, two lines an order; and products.
+    pub async fn rows(&self, users: u32, products: u32) -> Rows {
+        let template = format!("shop_{users}_{products}");
+        self.sql(&format!("create database {template}")).await;
+        let database = Database { name: template.clone(), url: self.postgres.url_of(&template) };
+        shop::create(&database, users, products).await;
+        eprintln!("{users} users with 5 orders each and {products} products are there");
+        Rows { template, users }
+    }
+
+    /// Takes rows away again.
+    pub async fn forget(&self, rows: Rows) {
+        self.sql(&format!("drop database {} with (force)", rows.template)).await;
+    }
+
+    pub async fn place(&self, rows: &Rows, name: &str) -> Place {
+        // Slots and databases are the cluster's, so the names are, too.
+        let name = format!("{name}_{:06x}", rand::random::<u32>() & 0xff_ffff);
+        self.sql(&format!("create database {name} template {}", rows.template)).await;
         self.sql("checkpoint").await;
-        Database { name: name.to_owned(), url: self.postgres.url_of(name) }
+        let database = Database { url: self.postgres.url_of(&name), name };
+        let folder = tempfile::tempdir().expect("a folder");
+        Place { database, search: OpenSearch::at(&self.node.url()), folder, rows: rows.clone() }
     }
 
-    /// Takes them away again.
-    pub async fn drop(&self, database: &Database) {
-        let name = &database.name;
-        self.sql(&format!(
-            "select pg_terminate_backend(active_pid) from pg_replication_slots where database = '{name}'"
-        ))
-        .await;
-        self.sql(&format!(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = '{name}'"
-        ))
-        .await;
+    pub async fn clear(&self, place: Place) {
+        place.search.remove_all().await;
+        let name = &place.database.name;
+        let slots = format!("from pg_replication_slots where database = '{name}'");
+        self.sql(&format!("select pg_terminate_backend(active_pid) {slots}")).await;
+        let client = connect(&self.postgres.url()).await;
+        for _ in 0..100 {
+            // A walsender that was told to end may not have yet.
+            if client.batch_execute(&format!("select pg_drop_replication_slot(slot_name) {slots}")).await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
         self.sql(&format!("drop database {name} with (force)")).await;
     }
 
-    /// Indexes of their own.
-    pub fn search(&self) -> OpenSearch {
-        OpenSearch::at(&self.node.url())
-    }
-
     async fn sql(&self, sql: &str) {
-        let client = crate::support::postgres::connect(&self.postgres.url()).await;
-        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    }
-
-    /// How many documents of the index `users` are not what SQL says.
-    pub async fn wrong(&self, database: &Database, search: &OpenSearch) -> usize {
-        let expected = ShopDocuments::from_sql(&database.url).await.users;
-        let found = search.documents("users").await.unwrap_or_default();
-        let differences = differences("users", &expected, &found);
-        if differences.total() > 0 {
-            eprintln!("{differences}");
-        }
-        differences.total()
+        let client = connect(&self.postgres.url()).await;
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     pub fn postgres_pid(&self) -> u32 {
@@ -98,6 +98,15 @@ impl Ground {
     }
 
     pub fn search_version(&self) -> &str {
-        self.version.as_str().unwrap_or("?")
+        &self.version
+    }
+}
+
+impl Place {
+    /// Writes into this system's index so far, seen by searches or not.
+    pub async fn writes(&self, index: &str) -> u64 {
+        let path = format!("{}*/_stats/indexing?filter_path=_all.primaries.indexing.index_total", self.search.index(index));
+        let (_, stats): (u16, Value) = self.search.request(Method::GET, &path, None).await;
+        stats["_all"]["primaries"]["indexing"]["index_total"].as_u64().unwrap_or(0)
     }
 }

@@ -1,8 +1,7 @@
 //! Bulk bodies: action lines that only we write, documents copied once, split by bytes and count. Plain functions.
 
+use std::io::Write as _;
 use std::ops::Range;
-
-use serde_json::Value;
 
 use super::names::write_alias;
 use super::options::OpenSearchOptions;
@@ -62,7 +61,7 @@ pub(super) fn unsendable(write: &Write, options: &OpenSearchOptions) -> Option<W
         return rejected("document_too_deep", format!("nested deeper than document_depth_max of {depth_max}"));
     }
     // A line break would begin another action: with it a document could write to indexes of others.
-    if document.contains(&b'\n') || document.contains(&b'\r') {
+    if document.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() > 0 {
         return rejected("document_not_one_line", "the document has a line break between its tokens".to_owned());
     }
     None
@@ -107,8 +106,8 @@ pub(super) fn encode(writes: &[Write]) -> Vec<u8> {
 }
 
 fn action(write: &Write, body: &mut Vec<u8>) {
-    let verb = if write.document.is_some() { "index" } else { "delete" };
-    body.extend_from_slice(format!("{{\"{verb}\":{{\"_index\":").as_bytes());
+    let verb: &[u8] = if write.document.is_some() { b"{\"index\":{\"_index\":" } else { b"{\"delete\":{\"_index\":" };
+    body.extend_from_slice(verb);
     string(&write_alias(&write.generation), body);
     body.extend_from_slice(b",\"_id\":");
     string(&write.id, body);
@@ -116,18 +115,20 @@ fn action(write: &Write, body: &mut Vec<u8>) {
         body.extend_from_slice(b",\"routing\":");
         string(routing, body);
     }
+    // Writing to a Vec cannot fail.
     let version = write.version.number();
-    body.extend_from_slice(format!(",\"version\":{version},\"version_type\":\"external_gte\"}}}}\n").as_bytes());
+    let _ = writeln!(body, ",\"version\":{version},\"version_type\":\"external_gte\"}}}}");
 }
 
 fn string(text: &str, body: &mut Vec<u8>) {
-    // Escapes quotes and control characters, so that no id can end the line.
-    body.extend_from_slice(Value::from(text).to_string().as_bytes());
+    // Escapes quotes and control characters, so that no id can end the line. Text as JSON into a Vec cannot fail.
+    let _ = serde_json::to_writer(body, text);
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use serde_json::Value;
 
     use super::*;
     use crate::model::{History, Position, Version};

@@ -27,12 +27,26 @@ pub(super) fn timestamp(micros: i64, zone: bool, text: &mut Vec<u8>) {
     }
     let micros = micros.rem_euclid(DAY_MICROS);
     let seconds = micros / 1_000_000;
-    // Writing to a Vec cannot fail.
-    let _ =
-        write!(text, "T{:02}:{:02}:{:02}.{:06}", seconds / 3_600, seconds / 60 % 60, seconds % 60, micros % 1_000_000);
+    for (mark, number) in [(b'T', seconds / 3_600), (b':', seconds / 60 % 60), (b':', seconds % 60)] {
+        text.push(mark);
+        push_digits::<2>(number, text);
+    }
+    text.push(b'.');
+    push_digits::<6>(micros % 1_000_000, text);
     if zone {
         text.push(b'Z');
     }
+}
+
+/// The last `COUNT` digits of a number that is not negative. Formatting them the general way costs more than all else that is done to a
+/// cell.
+fn push_digits<const COUNT: usize>(mut number: i64, text: &mut Vec<u8>) {
+    let mut digits = [b'0'; COUNT];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    text.extend_from_slice(&digits);
 }
 
 fn push_date(days_since_2000: i64, text: &mut Vec<u8>) {
@@ -47,13 +61,17 @@ fn push_date(days_since_2000: i64, text: &mut Vec<u8>) {
     let month = (month_from_march + 2) % 12 + 1;
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     push_year(year, text);
-    let _ = write!(text, "-{month:02}-{day:02}");
+    for number in [month, day] {
+        text.push(b'-');
+        push_digits::<2>(number, text);
+    }
 }
 
 fn push_year(year: i64, text: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail.
     let _ = match year {
+        0..=9_999 => return push_digits::<4>(year, text),
         ..0 => write!(text, "-{:04}", -year),
-        0..=9_999 => write!(text, "{year:04}"),
         _ => write!(text, "+{year}"),
     };
 }

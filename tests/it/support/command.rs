@@ -66,11 +66,16 @@ impl Shop {
 
     /// The same with rules switched off, or steps at which it ends (`src/fail_points.rs`).
     pub fn run_with_fail_points(&self, fail_points: &str) -> Docmill {
+        // A release build, where figures are wanted.
+        let program = std::env::var_os("DOCMILL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_docmill").into());
+        self.run_program(program.as_ref(), fail_points)
+    }
+
+    /// The same with another build of the program.
+    pub fn run_program(&self, program: &Path, fail_points: &str) -> Docmill {
         let log = self.folder.path().join("log");
         let file = std::fs::File::options().create(true).append(true).open(&log).expect("a log");
-        // A release build, where figures are wanted.
-        let binary = std::env::var_os("DOCMILL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_docmill").into());
-        let mut command = Command::new(binary);
+        let mut command = Command::new(program);
         command
             .args(["run", "--config", "docmill.toml"])
             .current_dir(self.folder.path())

@@ -90,7 +90,7 @@ pub async fn await_equal(database: &Database, search: &OpenSearch, timeout: Dura
 }
 
 /// The statements of `documents.sql`, `users` first.
-fn oracle_statements() -> Vec<String> {
+pub fn oracle_statements() -> Vec<String> {
     // The comments hold semicolons, the statements none.
     let code: Vec<&str> = SHOP_DOCUMENTS.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
     let code = code.join("\n");

@@ -9,47 +9,53 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::figure::{Figure, Meter};
-use crate::ground::Ground;
+use crate::ground::{Ground, Place, Rows};
+use crate::scenario::{self, course};
 use crate::support::opensearch::OpenSearch;
-use crate::support::postgres::Database;
 use crate::support::running::shop_builder;
+use crate::table;
 
 /// Bytes of one request, and requests at a time, with which one node on two cores was fastest: 2 to 4 MiB, and 2.
-pub const BODY_BYTES: usize = 4 << 20;
+const BODY_BYTES: usize = 4 << 20;
 pub const IN_FLIGHT: usize = 2;
 
 /// Documents posted into an empty index.
-pub async fn backfill(ground: &Ground) -> Figure {
-    let (database, search) = (ground.database("bare").await, ground.search());
-    let bodies = bodies(&database, &search, 1).await;
-    make_index(&search).await;
-    let figure = post_all(ground, &search, bodies, "S1 backfill", "bare bulk load").await;
-    let wrong = ground.wrong(&database, &search).await;
-    search.remove_all().await;
-    ground.drop(&database).await;
+pub async fn backfill(ground: &Ground, rows: &Rows) -> Figure {
+    let place = ground.place(rows, "bare").await;
+    let bodies = bodies(&place, 1).await;
+    make_index(&place.search).await;
+    let figure = post_all(ground, &place, bodies, scenario::BACKFILL, table::BARE_LOAD).await;
+    let wrong = crate::check::wrong_users(&place).await;
+    ground.clear(place).await;
     Figure { wrong, ..figure }
 }
 
 /// The same documents posted again over themselves.
-pub async fn updates(ground: &Ground) -> Figure {
-    let (database, search) = (ground.database("bare").await, ground.search());
-    make_index(&search).await;
-    let (first, again) = (bodies(&database, &search, 1).await, bodies(&database, &search, 2).await);
-    post_all(ground, &search, first, "", "").await;
-    let figure = post_all(ground, &search, again, "S2/S3 updates in place", "bare bulk load").await;
-    let wrong = ground.wrong(&database, &search).await;
-    search.remove_all().await;
-    ground.drop(&database).await;
+pub async fn updates(ground: &Ground, rows: &Rows) -> Figure {
+    let place = ground.place(rows, "bare").await;
+    make_index(&place.search).await;
+    let (first, again) = (bodies(&place, 1).await, bodies(&place, 2).await);
+    post_all(ground, &place, first, "", "").await;
+    let figure = post_all(ground, &place, again, scenario::UPDATES_LIMIT, table::BARE_UPDATES).await;
+    let wrong = crate::check::wrong_users(&place).await;
+    ground.clear(place).await;
     Figure { wrong, ..figure }
 }
 
 /// The documents of the index `users` by SQL, as bodies of bulk requests under that version, with how many each holds.
-async fn bodies(database: &Database, search: &OpenSearch, version: u64) -> Vec<(Bytes, u64)> {
-    let documents = crate::support::shop::ShopDocuments::from_sql(&database.url).await.users;
+async fn bodies(place: &Place, version: u64) -> Vec<(Bytes, u64)> {
+    let oracle = crate::support::shop::oracle_statements().swap_remove(0);
+    let sql = format!("select id, document::text from ({oracle}) oracle");
+    let client = place.database.connect().await;
+    let rows = client.query_raw(&sql, std::iter::empty::<i64>()).await.expect("documents.sql is valid");
+    let mut rows = std::pin::pin!(rows);
+    let index = place.search.index("users");
     let mut bodies = Vec::new();
     let (mut body, mut count) = (BytesMut::new(), 0);
-    for (id, document) in &documents {
-        action(&mut body, &search.index("users"), id, version);
+    while let Some(row) = rows.try_next().await.expect("rows") {
+        action(&mut body, &index, row.get(0), version);
+        // As a builder writes it: without the spaces of jsonb.
+        let document: Value = serde_json::from_str(row.get(1)).expect("jsonb is JSON");
         body.put_slice(document.to_string().as_bytes());
         body.put_u8(b'\n');
         count += 1;
@@ -80,23 +86,27 @@ pub async fn post(client: &reqwest::Client, url: &str, body: Bytes) -> Result<()
 
 async fn post_all(
     ground: &Ground,
-    search: &OpenSearch,
+    place: &Place,
     bodies: Vec<(Bytes, u64)>,
     scenario: &'static str,
     system: &'static str,
 ) -> Figure {
     let count = bodies.iter().map(|(_, count)| count).sum();
     let client = crate::support::http_client();
-    let (meter, begin) = (Meter::start(ground, Some(std::process::id())), Instant::now());
-    let posts = stream::iter(bodies).map(|(body, _)| post(&client, &search.url, body)).buffer_unordered(IN_FLIGHT);
+    let (meter, begin) = (Meter::start(ground, &[]), Instant::now());
+    let posts = stream::iter(bodies).map(|(body, _)| post(&client, &place.search.url, body)).buffer_unordered(IN_FLIGHT);
     posts.try_collect::<Vec<()>>().await.expect("a bulk request is taken");
-    Figure { scenario, system, count, took: begin.elapsed(), cpu: meter.used(), rss_mib: 0, latency: None, wrong: 0 }
+    Figure::new(scenario, system, count, course(begin, meter.used()))
 }
 
 /// The index that docmill makes of the builder's declaration: the same mapping.
 pub async fn make_index(search: &OpenSearch) {
-    let builder = shop_builder().await;
-    let users = builder.declaration().index("users").expect("the shop declares it");
-    let body = json!({ "settings": { "number_of_replicas": 0 }, "mappings": users.mapping });
+    let body = json!({ "settings": { "number_of_replicas": 0 }, "mappings": mapping().await });
     search.must(Method::PUT, &search.index("users"), Some(&body)).await;
+}
+
+/// The mapping of the index `users`, as the shop declares it.
+pub async fn mapping() -> Value {
+    let builder = shop_builder().await;
+    builder.declaration().index("users").expect("the shop declares it").mapping.clone()
 }

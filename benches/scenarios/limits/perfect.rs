@@ -12,9 +12,11 @@ use serde_json::Number;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-use crate::bare::{IN_FLIGHT, action, make_index, post};
 use crate::figure::{Figure, Meter};
-use crate::ground::Ground;
+use crate::ground::{Ground, Rows};
+use crate::limits::load::{IN_FLIGHT, action, make_index, post};
+use crate::scenario::{self, course};
+use crate::table;
 
 /// Users read at a time: about 4 MiB of documents.
 const RANGE: i64 = 3_000;
@@ -51,34 +53,49 @@ struct Reader {
     statements: [Statement; 3],
 }
 
-/// All users, once.
-pub async fn backfill(ground: &Ground) -> Figure {
-    let (database, search) = (ground.database("perfect").await, ground.search());
-    make_index(&search).await;
-    let client = database.connect().await;
+/// All users, once: posted, or only read.
+pub async fn backfill(ground: &Ground, rows: &Rows, posted: bool) -> Figure {
+    let place = ground.place(rows, "perfect").await;
+    make_index(&place.search).await;
+    let client = place.database.connect().await;
     let statements = [client.prepare(USERS).await, client.prepare(ORDERS).await, client.prepare(LINES).await]
         .map(|it| it.expect("SQL"));
     let (reader, http) = (Arc::new(Reader { client, statements }), crate::support::http_client());
-    let index = search.index("users");
-    let (meter, begin) = (Meter::start(ground, Some(std::process::id())), Instant::now());
-    let ranges = stream::iter((1..=i64::from(ground.users)).step_by(RANGE as usize));
-    // One is read while others are posted.
-    let posts = ranges
-        .map(|from| {
-            let (reader, index) = (Arc::clone(&reader), index.clone());
-            async move { reader.read(from, from + RANGE - 1, &index).await }
-        })
-        .buffered(1)
-        .map(|body| post(&http, &search.url, body))
-        .buffer_unordered(IN_FLIGHT);
-    posts.try_collect::<Vec<()>>().await.expect("a bulk request is taken");
-    let (took, cpu) = (begin.elapsed(), meter.used());
-    let wrong = ground.wrong(&database, &search).await;
-    search.remove_all().await;
+    let index = place.search.index("users");
+    let (meter, begin) = (Meter::start(ground, &[]), Instant::now());
+    let ranges = stream::iter((1..=i64::from(rows.users)).step_by(RANGE as usize));
+    if posted {
+        // One is read while others are posted.
+        let posts = ranges
+            .map(|from| {
+                let (reader, index) = (Arc::clone(&reader), index.clone());
+                async move { reader.read(from, from + RANGE - 1, &index).await }
+            })
+            .buffered(1)
+            .map(|body| post(&http, &place.search.url, body))
+            .buffer_unordered(IN_FLIGHT);
+        posts.try_collect::<Vec<()>>().await.expect("a bulk request is taken");
+    } else {
+        // Two, as there are cores.
+        let other = place.database.connect().await;
+        let statements = [other.prepare(USERS).await, other.prepare(ORDERS).await, other.prepare(LINES).await]
+            .map(|it| it.expect("SQL"));
+        let readers = [reader.clone(), Arc::new(Reader { client: other, statements })];
+        let reads = ranges.enumerate().map(|(place, from)| {
+            let (reader, index) = (Arc::clone(&readers[place % 2]), index.clone());
+            tokio::spawn(async move { reader.read(from, from + RANGE - 1, &index).await })
+        });
+        reads.buffer_unordered(2).try_collect::<Vec<Bytes>>().await.expect("no reader panics");
+    }
+    let course = course(begin, meter.used());
+    let wrong = if posted { crate::check::wrong_users(&place).await } else { 0 };
     drop(reader);
-    ground.drop(&database).await;
-    let count = ground.users.into();
-    Figure { scenario: "S1 backfill", system: "perfect engine", count, took, cpu, rss_mib: 0, latency: None, wrong }
+    ground.clear(place).await;
+    let (scenario, system) = match posted {
+        true => (scenario::BACKFILL, table::PERFECT),
+        false => (scenario::BACKFILL_NULL, table::BARE_READ),
+    };
+    Figure { wrong, ..Figure::new(scenario, system, rows.users.into(), course) }
 }
 
 impl Reader {

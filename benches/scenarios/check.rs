@@ -1,0 +1,65 @@
+//! Documents against SQL, field by field, in pieces, so that a million of them need no more memory than ten thousand.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::ground::Place;
+use crate::support::difference::{Differences, differences};
+use crate::support::opensearch::OpenSearch;
+
+/// Documents compared at a time: an index gives no more in one answer.
+const PIECE: usize = 10_000;
+
+/// How many documents of the index `users` are not what SQL says.
+pub async fn wrong_users(place: &Place) -> usize {
+    let index = place.search.index("users");
+    place.search.must(Method::POST, &format!("{index}/_refresh"), None).await;
+    let wrong = against_sql(place, async |from, to| found(&place.search, &index, from, to).await).await;
+    let count = place.search.must(Method::GET, &format!("{index}/_count"), None).await["count"].as_u64().unwrap_or(0);
+    // What SQL does not know is in no piece.
+    wrong + (count as usize).saturating_sub(place.rows.users as usize)
+}
+
+/// The same for documents that are held elsewhere: `found` gives those of a range of ids.
+pub async fn against_sql(place: &Place, found: impl AsyncFn(i64, i64) -> BTreeMap<String, Value>) -> usize {
+    let client = place.database.connect().await;
+    let oracle = crate::support::shop::oracle_statements().swap_remove(0);
+    let sql = format!("select id, document::text from ({oracle}) oracle order by id::int8");
+    let rows = client.query_raw(&sql, std::iter::empty::<i64>()).await.expect("documents.sql is valid");
+    let mut rows = pin!(rows);
+    let (mut wrong, mut piece) = (Differences::default(), BTreeMap::new());
+    let mut range = None;
+    loop {
+        let row = rows.try_next().await.expect("rows");
+        if let Some(row) = &row {
+            let id: &str = row.get(0);
+            let number: i64 = id.parse().expect("ids of users are numbers");
+            range = Some((range.map_or(number, |(from, _)| from), number));
+            piece.insert(id.to_owned(), serde_json::from_str(row.get(1)).expect("jsonb is JSON"));
+        }
+        if (piece.len() == PIECE || row.is_none())
+            && let Some((from, to)) = range.take()
+        {
+            wrong = wrong.and(differences("users", &std::mem::take(&mut piece), &found(from, to).await));
+        }
+        if row.is_none() {
+            break;
+        }
+    }
+    if wrong.total() > 0 {
+        eprintln!("{wrong}");
+    }
+    wrong.total()
+}
+
+async fn found(search: &OpenSearch, index: &str, from: i64, to: i64) -> BTreeMap<String, Value> {
+    let query = json!({ "size": PIECE, "query": { "range": { "id": { "gte": from, "lte": to } } }, "sort": ["_doc"] });
+    let mut answer = search.must(Method::POST, &format!("{index}/_search"), Some(&query)).await;
+    let hits = answer["hits"]["hits"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    let document = |mut hit: Value| (hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].take());
+    hits.into_iter().map(document).collect()
+}

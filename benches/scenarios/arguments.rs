@@ -29,6 +29,7 @@ pub enum Scenario {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
     Flusso,
+    FlussoStored,
     Pgsync,
 }
 
@@ -96,7 +97,7 @@ impl Run {
         match &self.peers {
             Some(peers) => peers.clone(),
             None if self.quick || self.no_peers => Vec::new(),
-            None => vec![Peer::Flusso, Peer::Pgsync],
+            None => vec![Peer::Flusso, Peer::FlussoStored, Peer::Pgsync],
         }
     }
 }

@@ -10,24 +10,39 @@ use serde_json::{Value, json};
 use crate::ground::Place;
 use crate::support::difference::{Differences, differences};
 use crate::support::opensearch::OpenSearch;
+use crate::support::shop::oracle_statements;
 
 /// Documents compared at a time: an index gives no more in one answer.
 const PIECE: usize = 10_000;
 
 /// How many documents of the index `users` are not what SQL says.
 pub async fn wrong_users(place: &Place) -> usize {
+    wrong_users_by(place, &users_by_sql(), None).await
+}
+
+/// The same for a system with a statement of its own, and with a field that SQL does not know.
+pub async fn wrong_users_by(place: &Place, oracle: &str, without: Option<&str>) -> usize {
     let index = place.search.index("users");
     place.search.must(Method::POST, &format!("{index}/_refresh"), None).await;
-    let wrong = against_sql(place, async |from, to| found(&place.search, &index, from, to).await).await;
+    let documents = async |from, to| found(&place.search, &index, from, to, without).await;
+    let wrong = against_sql(place, oracle, documents).await;
     let count = place.search.must(Method::GET, &format!("{index}/_count"), None).await["count"].as_u64().unwrap_or(0);
     // What SQL does not know is in no piece.
-    wrong + (count as usize).saturating_sub(place.rows.users as usize)
+    wrong + (count as usize).saturating_sub(place.rows.documents() as usize)
+}
+
+/// What the documents of the index `users` must be, in SQL.
+pub fn users_by_sql() -> String {
+    oracle_statements().swap_remove(0)
 }
 
 /// The same for documents that are held elsewhere: `found` gives those of a range of ids.
-pub async fn against_sql(place: &Place, found: impl AsyncFn(i64, i64) -> BTreeMap<String, Value>) -> usize {
+pub async fn against_sql(
+    place: &Place,
+    oracle: &str,
+    found: impl AsyncFn(i64, i64) -> BTreeMap<String, Value>,
+) -> usize {
     let client = place.database.connect().await;
-    let oracle = crate::support::shop::oracle_statements().swap_remove(0);
     let sql = format!("select id, document::text from ({oracle}) oracle order by id::int8");
     let rows = client.query_raw(&sql, std::iter::empty::<i64>()).await.expect("documents.sql is valid");
     let mut rows = pin!(rows);
@@ -56,10 +71,16 @@ pub async fn against_sql(place: &Place, found: impl AsyncFn(i64, i64) -> BTreeMa
     wrong.total()
 }
 
-async fn found(search: &OpenSearch, index: &str, from: i64, to: i64) -> BTreeMap<String, Value> {
+async fn found(search: &OpenSearch, index: &str, from: i64, to: i64, without: Option<&str>) -> BTreeMap<String, Value> {
     let query = json!({ "size": PIECE, "query": { "range": { "id": { "gte": from, "lte": to } } }, "sort": ["_doc"] });
     let mut answer = search.must(Method::POST, &format!("{index}/_search"), Some(&query)).await;
     let hits = answer["hits"]["hits"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    let document = |mut hit: Value| (hit["_id"].as_str().unwrap_or_default().to_owned(), hit["_source"].take());
+    let document = |mut hit: Value| {
+        let mut document = hit["_source"].take();
+        if let (Some(field), Some(fields)) = (without, document.as_object_mut()) {
+            fields.remove(field);
+        }
+        (hit["_id"].as_str().unwrap_or_default().to_owned(), document)
+    };
     hits.into_iter().map(document).collect()
 }

@@ -39,7 +39,7 @@ impl Running for Started {
     }
 
     async fn has(&mut self, place: &Place, id: i64, name: &str) -> bool {
-        place.search.document("users", &id.to_string()).await.is_some_and(|user| user["name"] == name)
+        place.has(id, name).await
     }
 
     async fn end(self: Box<Self>, _: &Place) {

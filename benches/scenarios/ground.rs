@@ -19,7 +19,19 @@ pub struct Ground {
 #[derive(Clone, Debug)]
 pub struct Rows {
     template: String,
+    /// Those that scenarios change; one more is there (see [`Rows::last_user`]).
     pub users: u32,
+}
+
+impl Rows {
+    /// The user that no scenario changes until all else is done: an earlier change of it could pass for its last one.
+    pub fn last_user(&self) -> i64 {
+        i64::from(self.users) + 1
+    }
+
+    pub fn documents(&self) -> u64 {
+        u64::from(self.users) + 1
+    }
 }
 
 /// Where one system runs: rows and indexes of its own, and a folder for its files.
@@ -39,14 +51,18 @@ impl Ground {
         Self { postgres, node, version }
     }
 
-    /// The shop with that many users, five orders each, two lines an order; and products.
+    /// The shop with that many users, five orders each, two lines an order; one user without any; and products.
     pub async fn rows(&self, users: u32, products: u32) -> Rows {
         let template = format!("shop_{users}_{products}");
         self.sql(&format!("create database {template}")).await;
         let database = Database { name: template.clone(), url: self.postgres.url_of(&template) };
         shop::create(&database, users, products).await;
+        let rows = Rows { template, users };
+        let last = format!("{}, 'last', 'last@example.com', 'DE', '2026-01-01 00:00:00Z'", rows.last_user());
+        let insert = format!("insert into users (id, name, email, country, created_at) values ({last})");
+        database.connect().await.batch_execute(&insert).await.expect("one more user");
         eprintln!("{users} users with 5 orders each and {products} products are there");
-        Rows { template, users }
+        rows
     }
 
     /// Takes rows away again.
@@ -108,5 +124,10 @@ impl Place {
         let path = format!("{}*/_stats/indexing?filter_path=_all.primaries.indexing.index_total", self.search.index(index));
         let (_, stats): (u16, Value) = self.search.request(Method::GET, &path, None).await;
         stats["_all"]["primaries"]["indexing"]["index_total"].as_u64().unwrap_or(0)
+    }
+
+    /// Whether that user has that name in the index, seen by searches or not.
+    pub async fn has(&self, id: i64, name: &str) -> bool {
+        self.search.document("users", &id.to_string()).await.is_some_and(|user| user["name"] == name)
     }
 }

@@ -8,7 +8,7 @@ use crate::figure::{Course, Figure, Meter};
 use crate::ground::{Ground, Rows};
 use crate::machine;
 use crate::support::postgres::connect;
-use crate::system::{System, Until, follow};
+use crate::system::{LATE, System, Until, follow};
 
 /// Transactions a second beside the probes.
 const LOAD: u64 = 500;
@@ -18,7 +18,8 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 pub async fn measure(ground: &Ground, rows: &Rows, system: System, seconds: u64) -> Figure {
     let place = ground.place(rows, "latency").await;
     let mut running = system.start(&place).await;
-    follow(ground, &place, &mut *running, Until::Written(rows.users.into())).await;
+    follow(ground, &place, &mut *running, Until::Written(rows.documents())).await;
+    running.await_live(&place).await;
     let (meter, begin) = (Meter::start(ground, &running.pids()), Instant::now());
     let until = begin + Duration::from_secs(seconds);
     let half = i64::from(rows.users / 2);
@@ -55,16 +56,9 @@ pub async fn measure(ground: &Ground, rows: &Rows, system: System, seconds: u64)
     }
     let count = load.await.expect("the load") + took.len() as u64;
     let (ran, cpu) = (begin.elapsed(), meter.used());
-    let rss_mib = running.pids().iter().map(|pid| machine::peak_memory_mib(*pid)).sum();
+    let rss_mib = running.memory_pids().iter().map(|pid| machine::peak_memory_mib(*pid)).sum();
     // What was changed last may still be on its way.
-    let mut wrong = system.wrong(&mut *running, &place).await;
-    for _ in 0..30 {
-        if wrong == 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        wrong = system.wrong(&mut *running, &place).await;
-    }
+    let wrong = system.wrong_after(&mut *running, &place, LATE).await;
     running.end(&place).await;
     ground.clear(place).await;
     took.sort_unstable();

@@ -45,6 +45,12 @@ pub fn name() -> String {
     format!("{cpus} x {}", model.trim_start_matches([' ', '\t', ':']))
 }
 
+/// The processes right below that one.
+pub fn children(pid: u32) -> Vec<u32> {
+    let pids = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// The highest memory that a process ever used.
 pub fn peak_memory_mib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

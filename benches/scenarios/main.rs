@@ -67,7 +67,8 @@ async fn run(run: &Run) {
         .peers()
         .into_iter()
         .map(|peer| match peer {
-            Peer::Flusso => System::Flusso,
+            Peer::Flusso => System::Flusso { stored: false },
+            Peer::FlussoStored => System::Flusso { stored: true },
             Peer::Pgsync => System::Pgsync,
         })
         .collect();

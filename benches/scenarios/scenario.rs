@@ -40,30 +40,37 @@ pub const CHILDREN: Changes = Changes {
 pub const ALL_ORDERS: Changes =
     Changes { scenario: "S5 one transaction of every order", update: "", in_one_transaction: u32::MAX };
 
-/// What is changed last, so that its arrival ends the run.
-const LAST: (i64, &str) = (1, "the last change");
-
 /// Everything, from a cold start.
 pub async fn backfill(ground: &Ground, rows: &Rows, system: System, scenario: &'static str) -> Figure {
     let place = ground.place(rows, "backfill").await;
     let mut running = system.start(&place).await;
-    let count = rows.users.into();
+    let count = rows.documents();
     let course = follow(ground, &place, &mut *running, Until::Written(count)).await;
+    running.await_live(&place).await;
     let wrong = system.wrong(&mut *running, &place).await;
     running.end(&place).await;
     ground.clear(place).await;
     Figure { wrong, ..Figure::new(scenario, system.name(), count, course) }
 }
 
-/// Changes that were made while it was stopped.
+/// Changes that were made while it was stopped; or, of a system that takes them live, while it runs: its figure then includes
+/// the writers, which work beside it.
 pub async fn updates(ground: &Ground, rows: &Rows, system: System, changes: Changes, count: u32) -> Figure {
     let place = ground.place(rows, "updates").await;
     let mut running = system.start(&place).await;
-    follow(ground, &place, &mut *running, Until::Written(rows.users.into())).await;
-    running.end(&place).await;
-    changes.make(&place, count).await;
-    let mut running = system.start(&place).await;
-    let course = follow(ground, &place, &mut *running, Until::Has(LAST.0, LAST.1)).await;
+    follow(ground, &place, &mut *running, Until::Written(rows.documents())).await;
+    running.await_live(&place).await;
+    let last = last_name();
+    let until = Until::Has(rows.last_user(), last.clone());
+    let course = if system.takes_changes_live() {
+        let changes = changes.make(&place, count, &last);
+        tokio::join!(follow(ground, &place, &mut *running, until), changes).0
+    } else {
+        running.end(&place).await;
+        changes.make(&place, count, &last).await;
+        running = system.start(&place).await;
+        follow(ground, &place, &mut *running, until).await
+    };
     let wrong = system.wrong(&mut *running, &place).await;
     running.end(&place).await;
     ground.clear(place).await;
@@ -72,6 +79,11 @@ pub async fn updates(ground: &Ground, rows: &Rows, system: System, changes: Chan
         false => changes.scenario_of_the_null_sink(),
     };
     Figure { wrong, ..Figure::new(scenario, system.name(), count.into(), course) }
+}
+
+/// The name that the last user gets when all else is done, so that its arrival ends the run; another one every time.
+pub fn last_name() -> String {
+    format!("last {:016x}", rand::random::<u64>())
 }
 
 impl Changes {
@@ -83,8 +95,8 @@ impl Changes {
         }
     }
 
-    /// Makes them, as fast as the server can.
-    pub async fn make(&self, place: &Place, count: u32) {
+    /// Makes them, as fast as the server can, and names the last user.
+    pub async fn make(&self, place: &Place, count: u32, last: &str) {
         let begin = Instant::now();
         let client = connect(&place.database.url).await;
         let Self { update, in_one_transaction, .. } = self;
@@ -97,8 +109,7 @@ impl Changes {
                  if i % {in_one_transaction} = 0 then commit; end if; end loop; end $$"
             ),
         };
-        let (id, name) = LAST;
-        let last = format!("update users set name = '{name}' where id = {id}");
+        let last = format!("update users set name = '{last}' where id = {}", place.rows.last_user());
         for sql in ["set synchronous_commit = off", &block, &last, "select pg_switch_wal()"] {
             client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         }

@@ -18,19 +18,28 @@ pub enum System {
     Before,
     /// docmill as a library, in a process of its own, with another sink or builder.
     Engine(engine::Kind),
-    Flusso,
+    /// `stored` is whether orders carry their totals, kept by whoever writes lines.
+    Flusso {
+        stored: bool,
+    },
     Pgsync,
 }
 
 /// One of them, running.
 #[async_trait]
 pub trait Running: Send {
-    /// Its processes, without the servers.
+    /// Its processes, without the servers and without what is below one of them already.
     fn pids(&self) -> Vec<u32>;
+    /// Those whose memory is its own.
+    fn memory_pids(&self) -> Vec<u32> {
+        self.pids()
+    }
     /// Writes so far.
     async fn written(&mut self, place: &Place) -> u64;
     /// Whether that user has that name where it writes.
     async fn has(&mut self, place: &Place, id: i64, name: &str) -> bool;
+    /// Waits until it follows changes, if that is not so as soon as everything is written.
+    async fn await_live(&mut self, _: &Place) {}
     /// Ends it in order; what it was started with stays for another start.
     async fn end(self: Box<Self>, place: &Place);
     /// Puts what it holds where it can be compared, if that is not a search engine.
@@ -43,7 +52,8 @@ impl System {
             System::Docmill => "docmill",
             System::Before => "docmill before",
             System::Engine(kind) => kind.name(),
-            System::Flusso => crate::table::FLUSSO,
+            System::Flusso { stored: false } => crate::table::FLUSSO,
+            System::Flusso { stored: true } => "flusso, totals stored",
             System::Pgsync => "PGSync",
         }
     }
@@ -53,40 +63,65 @@ impl System {
         !matches!(self, System::Engine(kind) if kind.null_sink)
     }
 
+    /// Whether the changes of S2 and S3 are made while it runs: those that wait for it take it quadratic time.
+    pub fn takes_changes_live(self) -> bool {
+        self == System::Pgsync
+    }
+
+    fn is_peer(self) -> bool {
+        matches!(self, System::Flusso { .. } | System::Pgsync)
+    }
+
     /// Starts it, for the first time in that place or again.
     pub async fn start(self, place: &Place) -> Box<dyn Running> {
         match self {
             System::Docmill => docmill::start(place, false),
             System::Before => docmill::start(place, true),
             System::Engine(kind) => engine::start(kind, place),
-            System::Flusso => peers::flusso::start(place).await,
+            System::Flusso { stored } => peers::flusso::start(place, stored).await,
             System::Pgsync => peers::pgsync::start(place).await,
         }
     }
 
+    /// How many documents are not what SQL says when a run has arrived. A peer's last ones may be on their way still.
     pub async fn wrong(self, running: &mut dyn Running, place: &Place) -> usize {
-        match self {
-            System::Engine(kind) if kind.null_sink => engine::wrong(running, place).await,
-            System::Flusso | System::Pgsync => peers::wrong(self, place).await,
-            _ => crate::check::wrong_users(place).await,
+        let patience = if self.is_peer() { LATE } else { Duration::ZERO };
+        self.wrong_after(running, place, patience).await
+    }
+
+    /// How many are not after `patience`; looks until then, at least once.
+    pub async fn wrong_after(self, running: &mut dyn Running, place: &Place, patience: Duration) -> usize {
+        let begin = Instant::now();
+        loop {
+            let wrong = match self {
+                System::Engine(kind) if kind.null_sink => engine::wrong(running, place).await,
+                System::Flusso { .. } | System::Pgsync => peers::wrong(self, place).await,
+                _ => crate::check::wrong_users(place).await,
+            };
+            if wrong == 0 || begin.elapsed() >= patience {
+                return wrong;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }
 
 /// When a run has arrived.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Until {
     /// That many documents were written.
     Written(u64),
     /// What was changed last is there.
-    Has(i64, &'static str),
+    Has(i64, String),
 }
 
 /// Without a write for that long it is over, if it has arrived.
 const QUIET: Duration = Duration::from_secs(2);
 /// Between two looks; a look costs the search engine about a millisecond.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1_800);
+/// A document that is wrong for that long after a run stays wrong.
+pub const LATE: Duration = Duration::from_secs(30);
 
 /// Follows a run from its first write to its last.
 pub async fn follow(ground: &Ground, place: &Place, running: &mut dyn Running, until: Until) -> Course {
@@ -105,12 +140,12 @@ pub async fn follow(ground: &Ground, place: &Place, running: &mut dyn Running, u
         if last_at.elapsed() < QUIET {
             continue;
         }
-        let arrived = match until {
-            Until::Written(count) => last - base >= count,
-            Until::Has(id, name) => running.has(place, id, name).await,
+        let arrived = match &until {
+            Until::Written(count) => last - base >= *count,
+            Until::Has(id, name) => running.has(place, *id, name).await,
         };
         if arrived {
-            let rss_mib = running.pids().iter().map(|pid| machine::peak_memory_mib(*pid)).sum();
+            let rss_mib = running.memory_pids().iter().map(|pid| machine::peak_memory_mib(*pid)).sum();
             return Course { took: last_at - *begin, cpu: meter.used(), rss_mib };
         }
     }

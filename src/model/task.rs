@@ -28,7 +28,7 @@ pub struct Task {
 
 impl Task {
     /// Ids of one task at most.
-    pub const IDS_MAX: usize = 500;
+    pub const IDS_MAX: usize = 1_000;
 }
 
 /// What asked for a task.

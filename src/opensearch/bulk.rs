@@ -93,7 +93,7 @@ fn is_deeper(document: &[u8], most: usize) -> bool {
 }
 
 /// The body of one request.
-pub(super) fn encode(writes: &[Write]) -> Vec<u8> {
+pub fn encode(writes: &[Write]) -> Vec<u8> {
     let mut body = Vec::with_capacity(writes.iter().map(size).sum());
     for write in writes {
         action(write, &mut body);

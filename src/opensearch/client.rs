@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use reqwest::{Method, StatusCode};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::Url;
 
@@ -145,25 +146,30 @@ impl Client {
     /// Sends JSON, or nothing, and reads the answer whatever its status.
     pub(super) async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, NoAnswer> {
         let body = body.map(|body| ("application/json", body.to_string().into_bytes()));
-        self.send(method, path, body).await
+        self.send(self.to(method, path)?, body).await
     }
 
     /// Sends a bulk body.
     pub(super) async fn bulk(&self, path: &str, body: Vec<u8>) -> Result<Answer, NoAnswer> {
-        self.send(Method::POST, path, Some(("application/x-ndjson", body))).await
+        let request = self.to(Method::POST, path)?;
+        // The answer is short (a status for each document), and compressing it costs the search engine a fifth of what indexing does.
+        self.send(request.header(ACCEPT_ENCODING, "identity"), Some(("application/x-ndjson", body))).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Answer, NoAnswer> {
+    fn to(&self, method: Method, path: &str) -> Result<RequestBuilder, NoAnswer> {
         let url = self.base.join(path).map_err(|error| NoAnswer::Unknown(format!("path {path}: {error}")))?;
-        let mut request = self.http.request(method, url);
+        Ok(self.http.request(method, url))
+    }
+
+    async fn send(&self, mut request: RequestBuilder, body: Option<(&str, Vec<u8>)>) -> Result<Answer, NoAnswer> {
         request = match &self.auth {
             Auth::None => request,
             Auth::Basic { user, password } => request.basic_auth(user, Some(password)),
-            Auth::ApiKey(key) => request.header(reqwest::header::AUTHORIZATION, format!("ApiKey {key}")),
+            Auth::ApiKey(key) => request.header(AUTHORIZATION, format!("ApiKey {key}")),
             Auth::Bearer(token) => request.bearer_auth(token),
         };
         if let Some((form, bytes)) = body {
-            request = request.header(reqwest::header::CONTENT_TYPE, form).body(bytes);
+            request = request.header(CONTENT_TYPE, form).body(bytes);
         }
         let mut response = request.send().await.map_err(|error| match error.is_connect() {
             true => NoAnswer::NotSent(error.without_url()),

@@ -23,6 +23,9 @@ mod sink;
 mod state;
 mod walk;
 
+// For benches/parts.rs.
+#[doc(hidden)]
+pub use bulk::encode;
 pub use options::{Auth, OpenSearchOptions};
 pub use sink::OpenSearch;
 

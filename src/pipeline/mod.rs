@@ -25,6 +25,9 @@ mod start;
 mod tables;
 mod tally;
 
+// For benches/parts.rs.
+#[doc(hidden)]
+pub use front::{ack::Watermark, batch::End};
 pub use in_process::InProcessQueue;
 pub use owner::Owner;
 pub use policy::{BatchPolicy, FailurePolicies, FlowLimits, OnRejected};

@@ -93,8 +93,8 @@ pub async fn wrong(running: &mut dyn Running, place: &Place) -> usize {
     let found = async |from, to| {
         documents.range(from..=to).map(|(id, document)| (id.to_string(), document.clone())).collect()
     };
-    let wrong = crate::check::against_sql(place, found).await;
-    wrong + documents.len().saturating_sub(place.rows.users as usize)
+    let wrong = crate::check::against_sql(place, &crate::check::users_by_sql(), found).await;
+    wrong + documents.len().saturating_sub(place.rows.documents() as usize)
 }
 
 fn kept(place: &Place) -> PathBuf {

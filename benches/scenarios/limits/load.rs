@@ -44,7 +44,7 @@ pub async fn updates(ground: &Ground, rows: &Rows) -> Figure {
 
 /// The documents of the index `users` by SQL, as bodies of bulk requests under that version, with how many each holds.
 async fn bodies(place: &Place, version: u64) -> Vec<(Bytes, u64)> {
-    let oracle = crate::support::shop::oracle_statements().swap_remove(0);
+    let oracle = crate::check::users_by_sql();
     let sql = format!("select id, document::text from ({oracle}) oracle");
     let client = place.database.connect().await;
     let rows = client.query_raw(&sql, std::iter::empty::<i64>()).await.expect("documents.sql is valid");

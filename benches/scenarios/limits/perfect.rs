@@ -20,6 +20,7 @@ use crate::table;
 
 /// Users read at a time: about 4 MiB of documents.
 const RANGE: i64 = 3_000;
+fn range() -> i64 { std::env::var("DOCMILL_X_RANGE").ok().and_then(|v|v.parse().ok()).unwrap_or(RANGE) }
 const USERS: &str = "select id, name, email, country, created_at from users where id between $1 and $2";
 const ORDERS: &str =
     "select id, user_id, status, placed_at, note from orders where user_id between $1 and $2 order by user_id, id";
@@ -63,13 +64,13 @@ pub async fn backfill(ground: &Ground, rows: &Rows, posted: bool) -> Figure {
     let (reader, http) = (Arc::new(Reader { client, statements }), crate::support::http_client());
     let index = place.search.index("users");
     let (meter, begin) = (Meter::start(ground, &[]), Instant::now());
-    let ranges = stream::iter((1..=i64::from(rows.users)).step_by(RANGE as usize));
+    let ranges = stream::iter((1..=rows.last_user()).step_by(range() as usize));
     if posted {
         // One is read while others are posted.
         let posts = ranges
             .map(|from| {
                 let (reader, index) = (Arc::clone(&reader), index.clone());
-                async move { reader.read(from, from + RANGE - 1, &index).await }
+                async move { reader.read(from, from + range() - 1, &index).await }
             })
             .buffered(1)
             .map(|body| post(&http, &place.search.url, body))
@@ -83,7 +84,7 @@ pub async fn backfill(ground: &Ground, rows: &Rows, posted: bool) -> Figure {
         let readers = [reader.clone(), Arc::new(Reader { client: other, statements })];
         let reads = ranges.enumerate().map(|(place, from)| {
             let (reader, index) = (Arc::clone(&readers[place % 2]), index.clone());
-            tokio::spawn(async move { reader.read(from, from + RANGE - 1, &index).await })
+            tokio::spawn(async move { reader.read(from, from + range() - 1, &index).await })
         });
         reads.buffer_unordered(2).try_collect::<Vec<Bytes>>().await.expect("no reader panics");
     }
@@ -95,7 +96,7 @@ pub async fn backfill(ground: &Ground, rows: &Rows, posted: bool) -> Figure {
         true => (scenario::BACKFILL, table::PERFECT),
         false => (scenario::BACKFILL_NULL, table::BARE_READ),
     };
-    Figure { wrong, ..Figure::new(scenario, system, rows.users.into(), course) }
+    Figure { wrong, ..Figure::new(scenario, system, rows.documents(), course) }
 }
 
 impl Reader {

@@ -6,7 +6,7 @@ use pgwire_replication::{Lsn, ReplicationClient, ReplicationConfig, ReplicationE
 
 use crate::figure::{Figure, Meter};
 use crate::ground::{Ground, Rows};
-use crate::scenario::{self, ROOTS, course};
+use crate::scenario::{self, ROOTS, course, last_name};
 use crate::support::postgres::connect;
 use crate::table;
 
@@ -23,7 +23,7 @@ pub async fn drain(ground: &Ground, rows: &Rows, changes: u32) -> Figure {
     ] {
         client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
-    ROOTS.make(&place, changes).await;
+    ROOTS.make(&place, changes, &last_name()).await;
     let url = url::Url::parse(&database.url).expect("a URL");
     let mut config = ReplicationConfig::new(
         url.host_str().unwrap_or_default(),

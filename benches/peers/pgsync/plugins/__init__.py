@@ -1,0 +1,1 @@
+"""PGSync looks for its plugins in a package of this name."""

@@ -191,6 +191,9 @@ impl Query {
     }
 }
 
+/// Bytes set aside for a document before it is written.
+const DOCUMENT_USUAL: usize = 1 << 10;
+
 /// What became of one id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -205,8 +208,10 @@ pub enum Outcome {
 impl Outcome {
     /// The document that this serializes to; rejected, with the reason, when it cannot be serialized.
     pub fn document(document: &impl Serialize) -> Self {
-        match serde_json::to_string(document) {
-            Ok(text) => Self::Document(text),
+        // Grown from next to nothing, a document is copied several times.
+        let mut text = Vec::with_capacity(DOCUMENT_USUAL);
+        match serde_json::to_writer(&mut text, document) {
+            Ok(()) => Self::Document(String::from_utf8(text).expect("JSON is text")),
             Err(error) => Self::Rejected(format!("the document cannot be written as JSON: {error}")),
         }
     }

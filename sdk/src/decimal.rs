@@ -56,46 +56,84 @@ impl FromStr for Decimal {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refused = || crate::Error::new("not a decimal number of at most 38 digits");
-        let unsigned = text.strip_prefix('-').unwrap_or(text);
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        let length = whole.len() + fraction.len();
-        let digits = || whole.bytes().chain(fraction.bytes());
-        if whole.is_empty() || length > DIGITS_MAX || !digits().all(|digit| digit.is_ascii_digit()) {
+        let unsigned = text.strip_prefix('-').unwrap_or(text).as_bytes();
+        let (mut short, mut long) = (0_u64, 0_i128);
+        let (mut digits, mut point) = (0, None);
+        for byte in unsigned {
+            match byte {
+                b'0'..=b'9' if digits < DIGITS_SHORT => short = short * 10 + u64::from(byte - b'0'),
+                b'0'..=b'9' if digits < DIGITS_MAX => {
+                    if digits == DIGITS_SHORT {
+                        long = short.into();
+                    }
+                    long = long * 10 + i128::from(byte - b'0');
+                }
+                b'.' if point.is_none() && digits > 0 => {
+                    point = Some(digits);
+                    continue;
+                }
+                _ => return Err(refused()),
+            }
+            digits += 1;
+        }
+        if digits == 0 {
             return Err(refused());
         }
-        let units = if length <= DIGITS_SHORT {
-            digits()
-                .fold(0_u64, |units, digit| units * 10 + u64::from(digit - b'0'))
-                .into()
-        } else {
-            digits().fold(0_i128, |units, digit| units * 10 + i128::from(digit - b'0'))
-        };
-        let scale = u32::try_from(fraction.len()).map_err(|_| refused())?;
+        let units = if digits <= DIGITS_SHORT { short.into() } else { long };
         Ok(Self {
             units: if unsigned.len() < text.len() { -units } else { units },
-            scale,
+            // At most 38.
+            scale: point.map_or(0, |point| (digits - point) as u32),
         })
     }
 }
 
+impl Decimal {
+    /// Its text, without the general formatting, which in WebAssembly costs more than the rest of a document.
+    fn text(self) -> String {
+        let mut text = Vec::with_capacity(TEXT_USUAL);
+        let mut units = self.units.unsigned_abs();
+        let scale = self.scale as usize;
+        let mut digits = 0;
+        while units > 0 || digits <= scale {
+            let digit = match u64::try_from(units) {
+                Ok(short) => {
+                    units = (short / 10).into();
+                    short % 10
+                }
+                Err(_) => {
+                    let digit = units % 10;
+                    units /= 10;
+                    digit as u64
+                }
+            };
+            if digits == scale && scale > 0 {
+                text.push(b'.');
+            }
+            text.push(b'0' + digit as u8);
+            digits += 1;
+        }
+        if self.units < 0 {
+            text.push(b'-');
+        }
+        // The last digit was found first.
+        text.reverse();
+        String::from_utf8(text).expect("digits are text")
+    }
+}
+
+/// Bytes of the text of an ordinary number.
+const TEXT_USUAL: usize = 24;
+
 impl fmt::Display for Decimal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.units < 0 { "-" } else { "" };
-        let units = self.units.unsigned_abs();
-        let digits = u64::try_from(units).map_or_else(|_| units.to_string(), |short| short.to_string());
-        let scale = self.scale as usize;
-        if scale == 0 {
-            return write!(formatter, "{sign}{digits}");
-        }
-        let digits = format!("{digits:0>width$}", width = scale + 1);
-        let (whole, fraction) = digits.split_at(digits.len() - scale);
-        write!(formatter, "{sign}{whole}.{fraction}")
+        formatter.write_str(&self.text())
     }
 }
 
 impl Serialize for Decimal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.to_string())
+        RawValue::from_string(self.text())
             .map_err(ser::Error::custom)?
             .serialize(serializer)
     }
@@ -124,6 +162,14 @@ impl Mul for Decimal {
     type Output = Self;
 
     fn mul(self, other: Self) -> Self {
+        // What fits here takes one instruction; 128 bits with a check for overflow take a function.
+        let small = self.scale.max(other.scale) <= DIGITS_SHORT as u32;
+        if let (true, Ok(one), Ok(two)) = (small, i32::try_from(self.units), i32::try_from(other.units)) {
+            return Self {
+                units: (i64::from(one) * i64::from(two)).into(),
+                scale: self.scale + other.scale,
+            };
+        }
         let product = || {
             Some((
                 self.units.checked_mul(other.units)?,

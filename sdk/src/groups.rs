@@ -35,8 +35,15 @@ impl<K: Ord> Groups<K> {
         K: std::borrow::Borrow<Q>,
     {
         let start = self.entries.partition_point(|(other, _)| other.borrow() < key);
-        let length = self.entries[start..].partition_point(|(other, _)| other.borrow() == key);
-        self.entries[start..start + length].iter().map(|(_, row)| *row)
+        let rest = &self.entries[start..];
+        // Most groups are small, so the end is looked for from the beginning, in steps that double.
+        let mut step = 1;
+        while rest.get(step - 1).is_some_and(|(other, _)| other.borrow() == key) {
+            step *= 2;
+        }
+        let within = &rest[..rest.len().min(step)];
+        let length = within.partition_point(|(other, _)| other.borrow() == key);
+        rest[..length].iter().map(|(_, row)| *row)
     }
 
     /// The first row with this key.

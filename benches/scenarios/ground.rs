@@ -121,7 +121,8 @@ impl Ground {
 impl Place {
     /// Writes into this system's index so far, seen by searches or not.
     pub async fn writes(&self, index: &str) -> u64 {
-        let path = format!("{}*/_stats/indexing?filter_path=_all.primaries.indexing.index_total", self.search.index(index));
+        let path =
+            format!("{}*/_stats/indexing?filter_path=_all.primaries.indexing.index_total", self.search.index(index));
         let (_, stats): (u16, Value) = self.search.request(Method::GET, &path, None).await;
         stats["_all"]["primaries"]["indexing"]["index_total"].as_u64().unwrap_or(0)
     }

@@ -80,7 +80,9 @@ impl Table {
     pub fn print(&self, ground: &Ground) {
         let (machine, postgres, search) = (machine::name(), ground.postgres_version(), ground.search_version());
         println!("\n{machine}, PostgreSQL {postgres}, OpenSearch {search}\n");
-        println!("| scenario | system | a second | of the limit | to flusso | µs: own + PostgreSQL + sink | MiB | p50 / p99 |");
+        println!(
+            "| scenario | system | a second | of the limit | to flusso | µs: own + PostgreSQL + sink | MiB | p50 / p99 |"
+        );
         println!("|---|---|---|---|---|---|---|---|");
         for line in self.lines() {
             let [own, postgres, search] = line.micros();
@@ -160,7 +162,11 @@ impl Line<'_> {
     fn spread(&self) -> String {
         let rates = || self.rounds.iter().map(|figure| figure.per_second());
         let (least, most) = (rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max));
-        if self.rounds.len() < 2 { String::new() } else { format!(" ±{:.0} %", (most - least) / (most + least) * 100.0) }
+        if self.rounds.len() < 2 {
+            String::new()
+        } else {
+            format!(" ±{:.0} %", (most - least) / (most + least) * 100.0)
+        }
     }
 
     fn micros(&self) -> [f64; 3] {

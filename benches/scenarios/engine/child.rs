@@ -41,8 +41,12 @@ pub struct ChildArguments {
 
 /// Runs until its input ends.
 pub async fn run(arguments: ChildArguments) {
-    let options =
-        PostgresOptions { url: arguments.database, slot: arguments.slot, publication: "docmill".to_owned(), ..Default::default() };
+    let options = PostgresOptions {
+        url: arguments.database,
+        slot: arguments.slot,
+        publication: "docmill".to_owned(),
+        ..Default::default()
+    };
     let source = Postgres::new(options).expect("a source");
     let null = arguments.keep.map(|file| Null::open(&file));
     let sink: Arc<dyn Sink> = match (&null, arguments.search) {
@@ -56,7 +60,8 @@ pub async fn run(arguments: ChildArguments) {
     let runtime = Runtime::new(RuntimeOptions::default()).expect("a runtime");
     let config = serde_json::json!({ "indexes": ["users"] });
     let component = WasmBuilder::load(&runtime, SHOP_WASM, config, Limits::default(), "shop").await.expect("the shop");
-    let builder: Arc<dyn DocumentBuilder> = if arguments.native { Arc::new(Native { like: component }) } else { component };
+    let builder: Arc<dyn DocumentBuilder> =
+        if arguments.native { Arc::new(Native { like: component }) } else { component };
 
     let shutdown = CancellationToken::new();
     // Watched as the command watches its pipelines.

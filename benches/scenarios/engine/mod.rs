@@ -90,9 +90,8 @@ pub async fn wrong(running: &mut dyn Running, place: &Place) -> usize {
             (id.parse().expect("a number"), serde_json::from_str(document).expect("JSON"))
         })
         .collect();
-    let found = async |from, to| {
-        documents.range(from..=to).map(|(id, document)| (id.to_string(), document.clone())).collect()
-    };
+    let found =
+        async |from, to| documents.range(from..=to).map(|(id, document)| (id.to_string(), document.clone())).collect();
     let wrong = crate::check::against_sql(place, &crate::check::users_by_sql(), found).await;
     wrong + documents.len().saturating_sub(place.rows.documents() as usize)
 }
@@ -130,7 +129,8 @@ impl Running for Started {
     /// What it has it does not tell: the slot does.
     async fn has(&mut self, place: &Place, _: i64, _: &str) -> bool {
         let client = place.database.connect().await;
-        let sql = "select confirmed_flush_lsn >= pg_current_wal_flush_lsn() from pg_replication_slots where database = $1";
+        let sql =
+            "select confirmed_flush_lsn >= pg_current_wal_flush_lsn() from pg_replication_slots where database = $1";
         client.query_opt(sql, &[&place.database.name]).await.expect("a slot").is_some_and(|row| row.get(0))
     }
 

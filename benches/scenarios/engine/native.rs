@@ -30,7 +30,8 @@ impl DocumentBuilder for Native {
 
     async fn resolve(&self, index: &str, table: &str, rows: model::Rows) -> Result<model::Affected, Failure> {
         let wit::Affected { ids, queries } =
-            Exported::<Shop>::resolve(index.to_owned(), table.to_owned(), rowset(rows)).map_err(Failure::deterministic)?;
+            Exported::<Shop>::resolve(index.to_owned(), table.to_owned(), rowset(rows))
+                .map_err(Failure::deterministic)?;
         let queries = queries.into_iter().map(|wit::Query { name, params }| model::Query { name, params });
         Ok(model::Affected { ids, queries: queries.collect() })
     }

@@ -94,7 +94,8 @@ async fn post_all(
     let count = bodies.iter().map(|(_, count)| count).sum();
     let client = crate::support::http_client();
     let (meter, begin) = (Meter::start(ground, &[]), Instant::now());
-    let posts = stream::iter(bodies).map(|(body, _)| post(&client, &place.search.url, body)).buffer_unordered(IN_FLIGHT);
+    let posts =
+        stream::iter(bodies).map(|(body, _)| post(&client, &place.search.url, body)).buffer_unordered(IN_FLIGHT);
     posts.try_collect::<Vec<()>>().await.expect("a bulk request is taken");
     Figure::new(scenario, system, count, course(begin, meter.used()))
 }

@@ -36,7 +36,7 @@ impl Watermark {
     }
 
     /// Batches that are not part of the prefix yet.
-    pub fn len(&self) -> usize {
+    pub fn unfinished(&self) -> usize {
         self.ends.len()
     }
 
@@ -83,7 +83,7 @@ pub async fn run(
     let mut open = true;
     loop {
         tokio::select! {
-            batch = batches.recv(), if open && watermark.len() < limits.unsettled_batches_max.max(1) => match batch {
+            batch = batches.recv(), if open && watermark.unfinished() < limits.unsettled_batches_max.max(1) => match batch {
                 Some(Dispatched { end, done, in_flight }) => {
                     let number = watermark.open(end);
                     writing.push(async move { (done.written().await, number, in_flight) });

@@ -10,10 +10,26 @@ use serde_json::{Value, json};
 use crate::ground::Place;
 use crate::support::difference::{Differences, differences};
 use crate::support::opensearch::OpenSearch;
-use crate::support::shop::oracle_statements;
+use crate::support::shop::{ShopDocuments, oracle_statements};
 
 /// Documents compared at a time: an index gives no more in one answer.
 const PIECE: usize = 10_000;
+
+/// How many documents of the place's index are not what SQL says.
+pub async fn wrong(place: &Place) -> usize {
+    match place.index {
+        "products" => {
+            let expected = ShopDocuments::from_sql(&place.database.url).await.products;
+            let found = place.search.documents("products").await.unwrap_or_default();
+            let wrong = differences("products", &expected, &found);
+            if wrong.total() > 0 {
+                eprintln!("{wrong}");
+            }
+            wrong.total()
+        }
+        _ => wrong_users(place).await,
+    }
+}
 
 /// How many documents of the index `users` are not what SQL says.
 pub async fn wrong_users(place: &Place) -> usize {

@@ -6,9 +6,6 @@ use crate::ground::Place;
 use crate::support::command::{Docmill, Shop};
 use crate::system::Running;
 
-/// What the pipeline is configured with beside its servers.
-const CONFIG: &str = "late_window = \"2m\"\nconfig = { indexes = [\"users\"] }";
-
 struct Started {
     docmill: Docmill,
     /// Its configuration goes with it: what must stay is in the sink and the slot.
@@ -19,7 +16,8 @@ struct Started {
 pub const BEFORE: &str = "DOCMILL_BIN_BEFORE";
 
 pub fn start(place: &Place, before: bool) -> Box<dyn Running> {
-    let shop = Shop::new(&place.database, &place.search, CONFIG);
+    let config = format!("late_window = \"2m\"\nconfig = {{ indexes = [\"{}\"] }}", place.index);
+    let shop = Shop::new(&place.database, &place.search, &config);
     let docmill = match std::env::var_os(BEFORE).filter(|_| before) {
         Some(program) => shop.run_program(program.as_ref(), ""),
         None => shop.run(),
@@ -35,7 +33,7 @@ impl Running for Started {
 
     async fn written(&mut self, place: &Place) -> u64 {
         assert!(self.docmill.is_running(), "docmill ended: {}", self.docmill.log());
-        place.writes("users").await
+        place.writes().await
     }
 
     async fn has(&mut self, place: &Place, id: i64, name: &str) -> bool {

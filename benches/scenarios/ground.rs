@@ -21,6 +21,7 @@ pub struct Rows {
     template: String,
     /// Those that scenarios change; one more is there (see [`Rows::last_user`]).
     pub users: u32,
+    pub products: u32,
 }
 
 impl Rows {
@@ -40,6 +41,8 @@ pub struct Place {
     pub search: OpenSearch,
     pub folder: tempfile::TempDir,
     pub rows: Rows,
+    /// The index that is made.
+    pub index: &'static str,
 }
 
 impl Ground {
@@ -57,7 +60,7 @@ impl Ground {
         self.sql(&format!("create database {template}")).await;
         let database = Database { name: template.clone(), url: self.postgres.url_of(&template) };
         shop::create(&database, users, products).await;
-        let rows = Rows { template, users };
+        let rows = Rows { template, users, products };
         let last = format!("{}, 'last', 'last@example.com', 'DE', '2026-01-01 00:00:00Z'", rows.last_user());
         let insert = format!("insert into users (id, name, email, country, created_at) values ({last})");
         database.connect().await.batch_execute(&insert).await.expect("one more user");
@@ -77,7 +80,7 @@ impl Ground {
         self.sql("checkpoint").await;
         let database = Database { url: self.postgres.url_of(&name), name };
         let folder = tempfile::tempdir().expect("a folder");
-        Place { database, search: OpenSearch::at(&self.node.url()), folder, rows: rows.clone() }
+        Place { database, search: OpenSearch::at(&self.node.url()), folder, rows: rows.clone(), index: "users" }
     }
 
     pub async fn clear(&self, place: Place) {
@@ -120,11 +123,19 @@ impl Ground {
 
 impl Place {
     /// Writes into this system's index so far, seen by searches or not.
-    pub async fn writes(&self, index: &str) -> u64 {
-        let path =
-            format!("{}*/_stats/indexing?filter_path=_all.primaries.indexing.index_total", self.search.index(index));
+    pub async fn writes(&self) -> u64 {
+        let index = self.search.index(self.index);
+        let path = format!("{index}*/_stats/indexing?filter_path=_all.primaries.indexing.index_total");
         let (_, stats): (u16, Value) = self.search.request(Method::GET, &path, None).await;
         stats["_all"]["primaries"]["indexing"]["index_total"].as_u64().unwrap_or(0)
+    }
+
+    /// Whether the slot of this database was confirmed to there.
+    pub async fn confirmed(&self, end: &str) -> bool {
+        let client = self.database.connect().await;
+        let sql = "select confirmed_flush_lsn >= $1::text::pg_lsn from pg_replication_slots where database = $2";
+        let row = client.query_opt(sql, &[&end, &self.database.name]).await.expect("the slots");
+        row.is_some_and(|row| row.get(0))
     }
 
     /// Whether that user has that name in the index, seen by searches or not.

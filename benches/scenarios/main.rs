@@ -13,6 +13,7 @@ mod arguments;
 mod check;
 mod docmill;
 mod engine;
+mod fan_out;
 mod figure;
 mod ground;
 mod latency;
@@ -56,10 +57,14 @@ struct Sizes {
     /// Of load where latency is measured.
     seconds: u64,
     growth: usize,
+    /// Where one change leads to many.
+    products: u32,
 }
 
-const QUICK: Sizes = Sizes { users: 20_000, changes: 40_000, changes_of_peers: 10_000, seconds: 10, growth: 1 };
-const FULL: Sizes = Sizes { users: 200_000, changes: 500_000, changes_of_peers: 100_000, seconds: 60, growth: 3 };
+const QUICK: Sizes =
+    Sizes { users: 20_000, changes: 40_000, changes_of_peers: 10_000, seconds: 10, growth: 1, products: 4_000 };
+const FULL: Sizes =
+    Sizes { users: 200_000, changes: 500_000, changes_of_peers: 100_000, seconds: 60, growth: 3, products: 20_000 };
 
 async fn run(run: &Run) {
     let sizes = if run.quick { QUICK } else { FULL };
@@ -98,6 +103,15 @@ async fn run(run: &Run) {
             }
             ground.forget(rows).await;
         }
+    }
+    if run.wants(Scenario::Children) && systems.docmill.iter().any(|system| run.wants_system(system.name())) {
+        let rows = ground.rows(1_000, sizes.products).await;
+        for fan_out in fan_out::FAN_OUTS {
+            for system in &systems.docmill {
+                table.add(fan_out::measure(&ground, &rows, *system, fan_out, sizes.products * 2).await);
+            }
+        }
+        ground.forget(rows).await;
     }
     table.print(&ground);
     if let Some(file) = &run.json {

@@ -96,7 +96,7 @@ impl System {
             let wrong = match self {
                 System::Engine(kind) if kind.null_sink => engine::wrong(running, place).await,
                 System::Flusso { .. } | System::Pgsync => peers::wrong(self, place).await,
-                _ => crate::check::wrong_users(place).await,
+                _ => crate::check::wrong(place).await,
             };
             if wrong == 0 || begin.elapsed() >= patience {
                 return wrong;
@@ -113,6 +113,8 @@ pub enum Until {
     Written(u64),
     /// What was changed last is there.
     Has(i64, String),
+    /// The slot was confirmed to there.
+    Confirmed(String),
 }
 
 /// Without a write for that long it is over, if it has arrived.
@@ -143,10 +145,11 @@ pub async fn follow(ground: &Ground, place: &Place, running: &mut dyn Running, u
         let arrived = match &until {
             Until::Written(count) => last - base >= *count,
             Until::Has(id, name) => running.has(place, *id, name).await,
+            Until::Confirmed(end) => place.confirmed(end).await,
         };
         if arrived {
             let rss_mib = running.memory_pids().iter().map(|pid| machine::peak_memory_mib(*pid)).sum();
-            return Course { took: last_at - *begin, cpu: meter.used(), rss_mib };
+            return Course { took: last_at - *begin, cpu: meter.used(), rss_mib, writes: last - base };
         }
     }
 }

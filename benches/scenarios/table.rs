@@ -65,11 +65,12 @@ impl Table {
     fn ratio_to_limit(&self, line: &Line<'_>) -> Option<f64> {
         let (scenario, system) = limit_of(line.scenario())?;
         let limit = self.line(scenario, system)?;
-        (!line.is_of(scenario, system)).then(|| line.per_second() / limit.per_second())
+        let counts = limit.wrong() == 0 && line.wrong() == 0 && !line.is_of(scenario, system);
+        counts.then(|| line.per_second() / limit.per_second())
     }
 
     fn ratio_to_flusso(&self, line: &Line<'_>) -> Option<f64> {
-        let flusso = self.line(line.scenario(), FLUSSO)?;
+        let flusso = self.line(line.scenario(), FLUSSO).filter(|flusso| flusso.wrong() == 0 && line.wrong() == 0)?;
         match (line.latency(), flusso.latency()) {
             // Of two waits the shorter one is the better one.
             (Some([own, _]), Some([other, _])) => Some(other.as_secs_f64() / own.as_secs_f64()),
@@ -109,7 +110,7 @@ impl Table {
                 "scenario": line.scenario(),
                 "system": line.system(),
                 "converged": line.wrong() == 0,
-                "documents_per_s": line.per_second(),
+                "documents_per_s": (line.wrong() == 0).then(|| line.per_second()),
                 "rounds": line.rounds.iter().map(|figure| figure.per_second()).collect::<Vec<_>>(),
                 "ratio_to_limit": self.ratio_to_limit(line),
                 "ratio_to_flusso": self.ratio_to_flusso(line),
@@ -126,7 +127,11 @@ impl Table {
 
 /// What a scenario is measured against: a figure of the same or another one.
 fn limit_of(scenario: &str) -> Option<(&'static str, &'static str)> {
-    use crate::scenario;
+    use crate::{fan_out, scenario};
+    if fan_out::FAN_OUTS.iter().any(|(_, name)| *name == scenario) {
+        // Other documents than those of the limit.
+        return None;
+    }
     let null = scenario.ends_with(scenario::NULL_SINK);
     Some(match scenario.get(..2)? {
         "S1" | "S9" if null => (scenario::BACKFILL_NULL, BARE_READ),

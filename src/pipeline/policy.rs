@@ -70,13 +70,15 @@ pub struct FlowLimits {
     pub batches_in_flight_max: usize,
     /// Batches that are resolved at the same time.
     pub resolves_max: usize,
-    /// Ids that the queries of one batch may yield for one index; more become a pass.
+    /// Ids that the queries of one batch may yield for one index; more become a pass. Ten for each change of a full batch, so that it
+    /// takes one of unusual reach.
     pub fanout_ids_max: usize,
     /// Tasks waiting for the back half, in each lane.
     pub tasks_queued_max: usize,
     /// Tasks that the back half works on at the same time for live changes.
     pub live_workers: usize,
-    /// Tasks that the back half works on at the same time for passes.
+    /// Tasks that the back half works on at the same time for passes: each holds a read connection for as long as it builds, and at
+    /// least half of them are to be free for live changes.
     pub pass_workers: usize,
     /// Passes that run at the same time.
     pub passes_max: usize,
@@ -124,10 +126,10 @@ impl Default for FlowLimits {
             queue_bytes_max: 32 << 20,
             batches_in_flight_max: 4,
             resolves_max: 2,
-            fanout_ids_max: 10_000,
+            fanout_ids_max: 40_000,
             tasks_queued_max: 256,
             live_workers: 4,
-            pass_workers: 4,
+            pass_workers: 3,
             passes_max: 2,
             chunk_rows: 2_000,
             chunks_in_flight_max: 4,

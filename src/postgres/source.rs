@@ -69,11 +69,6 @@ impl Source {
             ("default_transaction_read_only", "on".to_owned()),
             // Compiling costs more than it saves on statements that take a millisecond.
             ("jit", "off".to_owned()),
-            // A statement is given a few hundred ids. Planned for exactly these, it may come to read whole tables with helpers (on
-            // PostgreSQL 15 with 500 ids of a million rows 2 times slower, with 2,000 ids 25 times); planned once for any,
-            // it looks ids up, and its plan is not made anew five times on each connection.
-            ("plan_cache_mode", "force_generic_plan".to_owned()),
-            ("max_parallel_workers_per_gather", "0".to_owned()),
         ]
         .into_iter()
         .chain(forms())

@@ -49,8 +49,8 @@ const MEMORIES_MAX: u32 = 4;
 const TABLES_MAX: u32 = 16;
 
 /// Bytes of a memory that a call has used that stay with the pool, overwritten, so that the next call need not fault them in page by
-/// page: about what a call of 500 documents uses.
-const MEMORY_KEPT: usize = 4 << 20;
+/// page: what a call for a few documents uses. All slots together keep no more than 128 MiB.
+const MEMORY_KEPT: usize = 1 << 20;
 
 /// What the engine keeps of an instance outside its linear memory; large components need some.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
@@ -143,8 +143,9 @@ fn config(options: &RuntimeOptions) -> Config {
         .max_component_instance_size(INSTANCE_BYTES_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .max_memory_size(options.memory_bytes_max)
-        .linear_memory_keep_resident(MEMORY_KEPT)
-        // Overwrites what was used and not all that might have been.
+        // Where the kernel (6.7 or newer) does not say which pages were used, all that might have been would be overwritten, which
+        // costs more than it saves.
+        .linear_memory_keep_resident(if PoolingAllocationConfig::is_pagemap_scan_available() { MEMORY_KEPT } else { 0 })
         .pagemap_scan(Enabled::Auto)
         .table_elements(TABLE_ELEMENTS_MAX);
     let mut config = Config::new();

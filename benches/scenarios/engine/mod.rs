@@ -122,7 +122,7 @@ impl Running for Started {
         assert!(!self.said.is_closed() || !self.said.is_empty(), "the child ended");
         match self.kind.null_sink {
             true => self.written.load(Ordering::Relaxed),
-            false => place.writes("users").await,
+            false => place.writes().await,
         }
     }
 

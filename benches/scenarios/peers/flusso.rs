@@ -40,7 +40,7 @@ impl Running for Started {
     async fn written(&mut self, place: &Place) -> u64 {
         self.0.must_run();
         // Its index is `users` with a hash and a number behind; the alias is there after the backfill only.
-        place.writes("users").await
+        place.writes().await
     }
 
     async fn has(&mut self, place: &Place, id: i64, name: &str) -> bool {

@@ -34,7 +34,7 @@ impl Running for Started {
 
     async fn written(&mut self, place: &Place) -> u64 {
         self.0.must_run();
-        place.writes("users").await
+        place.writes().await
     }
 
     async fn has(&mut self, place: &Place, id: i64, name: &str) -> bool {

@@ -89,7 +89,8 @@ pub(super) async fn build(back: &Back, task: &Task, ids: Vec<String>) -> Result<
             }
             class if ids.len() > 1 => {
                 back.observer.on_retry("build", failure.message());
-                if class == FailureClass::Oversize {
+                // What a smaller call may not meet, the next task need not meet first.
+                if matches!(class, FailureClass::Oversize | FailureClass::Time) {
                     back.call_sizes.met_a_limit(&task.index, ids.len());
                 }
                 let rest = ids.split_off(ids.len() / 2);

@@ -53,7 +53,7 @@ async fn at_whatever_step_a_change_of_builder_is_killed_all_documents_are_of_the
     let (database, search) = (Database::fresh().await, OpenSearch::fresh().await);
     shop::create(&database, 5, 5).await;
     let client = database.connect().await;
-    let more_tags = "insert into tags (name) select 'more ' || g from generate_series(1, 2500) g";
+    let more_tags = "insert into tags (name) select 'more ' || g from generate_series(1, 5000) g";
     client.batch_execute(more_tags).await.expect("more tags");
     let command = Shop::new(&database, &search, "config = { label = \"0\" }");
     command.configure("shop.wasm", guest::built("configured").await.to_str().expect("a path"));

@@ -26,7 +26,7 @@ pub struct Figure {
 impl Figure {
     /// Of a scenario that counts `count`, as it went.
     pub fn new(scenario: &'static str, system: &'static str, count: u64, course: Course) -> Self {
-        let Course { took, cpu, rss_mib, .. } = course;
+        let Course { took, cpu, rss_mib } = course;
         Self { scenario, system, count, took, cpu, rss_mib, latency: None, wrong: 0 }
     }
 
@@ -46,8 +46,6 @@ pub struct Course {
     pub took: Duration,
     pub cpu: [f64; 3],
     pub rss_mib: u64,
-    /// Documents, counted each time.
-    pub writes: u64,
 }
 
 /// Takes the seconds of CPU between two moments.

@@ -126,15 +126,16 @@ impl Place {
     pub async fn writes(&self) -> u64 {
         let index = self.search.index(self.index);
         let path = format!("{index}*/_stats/indexing?filter_path=_all.primaries.indexing.index_total");
-        let (_, stats): (u16, Value) = self.search.request(Method::GET, &path, None).await;
+        let stats: Value = self.search.must(Method::GET, &path, None).await;
         stats["_all"]["primaries"]["indexing"]["index_total"].as_u64().unwrap_or(0)
     }
 
-    /// Whether the slot of this database was confirmed to there.
-    pub async fn confirmed(&self, end: &str) -> bool {
+    /// Whether the slot of this database was confirmed to the end of the log.
+    pub async fn confirmed(&self) -> bool {
         let client = self.database.connect().await;
-        let sql = "select confirmed_flush_lsn >= $1::text::pg_lsn from pg_replication_slots where database = $2";
-        let row = client.query_opt(sql, &[&end, &self.database.name]).await.expect("the slots");
+        let end = "pg_current_wal_flush_lsn()";
+        let sql = format!("select confirmed_flush_lsn >= {end} from pg_replication_slots where database = $1");
+        let row = client.query_opt(&sql, &[&self.database.name]).await.expect("the slots");
         row.is_some_and(|row| row.get(0))
     }
 

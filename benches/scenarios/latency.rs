@@ -64,6 +64,6 @@ pub async fn measure(ground: &Ground, rows: &Rows, system: System, seconds: u64)
     took.sort_unstable();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
     let latency = Some([at(0.50), at(0.99)]);
-    let course = Course { took: ran, cpu, rss_mib, writes: 0 };
+    let course = Course { took: ran, cpu, rss_mib };
     Figure { latency, wrong, ..Figure::new("S4 latency, 500 a second", system.name(), count, course) }
 }

@@ -28,7 +28,7 @@ use arguments::{Arguments, Child, Peer, Run, Scenario};
 use clap::Parser;
 use ground::{Ground, Rows};
 use limits::{load, perfect, slot};
-use scenario::{ALL_ORDERS, CHILDREN, ROOTS, ROOTS_OF_100};
+use scenario::{ALL_ORDERS, CHILDREN, Changes, ROOTS, ROOTS_OF_100};
 use system::System;
 use table::Table;
 
@@ -152,7 +152,8 @@ async fn one_round(run: &Run, sizes: &Sizes, systems: &Systems, ground: &Ground,
         }
     }
     let kinds = [(Scenario::Roots, ROOTS), (Scenario::Roots, ROOTS_OF_100), (Scenario::Children, CHILDREN)];
-    let wanted = || kinds.iter().filter(|(scenario, _)| run.wants(*scenario));
+    let singly = |changes: &Changes| changes.scenario != ROOTS_OF_100.scenario;
+    let wanted = || kinds.iter().filter(|(scenario, changes)| run.wants(*scenario) || sandbox && singly(changes));
     if (wanted().count() > 0 || run.wants(Scenario::Transaction)) && run.wants_system(table::BARE_UPDATES) {
         table.add(load::updates(ground, rows).await);
     }
@@ -160,7 +161,7 @@ async fn one_round(run: &Run, sizes: &Sizes, systems: &Systems, ground: &Ground,
         table.add(slot::drain(ground, rows, sizes.changes).await);
     }
     for (_, changes) in wanted() {
-        let singly = changes.scenario != ROOTS_OF_100.scenario;
+        let singly = singly(changes);
         let more = if singly { &[LIBRARY_NULL][..] } else { &[] };
         let native = if singly && sandbox { &[NATIVE_NULL][..] } else { &[] };
         let own = docmill.iter().chain(more).chain(native);

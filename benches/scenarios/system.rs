@@ -113,8 +113,8 @@ pub enum Until {
     Written(u64),
     /// What was changed last is there.
     Has(i64, String),
-    /// The slot was confirmed to there.
-    Confirmed(String),
+    /// The slot was confirmed to the end of the log.
+    Confirmed,
 }
 
 /// Without a write for that long it is over, if it has arrived.
@@ -145,11 +145,11 @@ pub async fn follow(ground: &Ground, place: &Place, running: &mut dyn Running, u
         let arrived = match &until {
             Until::Written(count) => last - base >= *count,
             Until::Has(id, name) => running.has(place, *id, name).await,
-            Until::Confirmed(end) => place.confirmed(end).await,
+            Until::Confirmed => place.confirmed().await,
         };
         if arrived {
             let rss_mib = running.memory_pids().iter().map(|pid| machine::peak_memory_mib(*pid)).sum();
-            return Course { took: last_at - *begin, cpu: meter.used(), rss_mib, writes: last - base };
+            return Course { took: last_at - *begin, cpu: meter.used(), rss_mib };
         }
     }
 }

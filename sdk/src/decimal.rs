@@ -89,7 +89,7 @@ impl FromStr for Decimal {
 }
 
 impl Decimal {
-    /// Its text, without the general formatting, which in WebAssembly costs more than the rest of a document.
+    /// Its text, in one allocation: documents of money are mostly this.
     fn text(self) -> String {
         let mut text = Vec::with_capacity(TEXT_USUAL);
         let mut units = self.units.unsigned_abs();

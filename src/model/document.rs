@@ -23,6 +23,31 @@ impl fmt::Display for DocumentId {
     }
 }
 
+/// Whether objects and arrays of a JSON text stand inside each other more than `most` times.
+pub fn is_deeper(document: &[u8], most: usize) -> bool {
+    // Nearly every document is told by this, which costs next to nothing.
+    if document.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= most {
+        return false;
+    }
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for byte in document {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                if depth > most {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
 /// What a builder says of one id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {

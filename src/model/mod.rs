@@ -27,7 +27,7 @@ mod version;
 
 pub use change::{Change, ChangeKind, OldRow, Relation, RelationColumn, TableName};
 pub use declaration::{BuilderVersion, Columns, Declaration, IndexDeclaration, Routing, RowForm, TableDeclaration};
-pub use document::{DocumentId, Outcome, QuarantineRecord, Rejection};
+pub use document::{DocumentId, Outcome, QuarantineRecord, Rejection, is_deeper};
 pub use pass::{Pass, PassProgress, PassReason, PassSet};
 pub use position::{ParsePositionError, Position};
 pub use query::{Affected, Query};

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::names::write_alias;
 use super::options::OpenSearchOptions;
 use crate::edges::{Write, WriteOutcome};
-use crate::model::Rejection;
+use crate::model::{Rejection, is_deeper};
 
 /// Bytes of an action line without id and index, about.
 const ACTION_BYTES: usize = 160;
@@ -65,31 +65,6 @@ pub(super) fn unsendable(write: &Write, options: &OpenSearchOptions) -> Option<W
         return rejected("document_not_one_line", "the document has a line break between its tokens".to_owned());
     }
     None
-}
-
-/// Whether objects and lists stand inside each other more than `most` times.
-fn is_deeper(document: &[u8], most: usize) -> bool {
-    // Nearly every document is told by this, which costs next to nothing.
-    if document.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= most {
-        return false;
-    }
-    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
-    for byte in document {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => {
-                depth += 1;
-                if depth > most {
-                    return true;
-                }
-            }
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
 }
 
 /// The body of one request.

@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 use super::limits::Limits;
-use crate::model::Rejection;
+use crate::model::{Rejection, is_deeper};
 
 /// The document, as its own bytes.
 ///
@@ -38,43 +38,11 @@ pub(super) fn document(text: String, limits: &Limits) -> Result<Bytes, Rejection
             format!("is not one JSON object: {found} (line {line}, column {column})"),
         ));
     }
-    if is_deeper(&text, limits.document_depth) {
+    if is_deeper(text.as_bytes(), limits.document_depth) {
         let limit = limits.document_depth;
         return Err(rejection("builder_limit", format!("is nested deeper than the limit document_depth of {limit}")));
     }
     Ok(one_line(text))
-}
-
-/// Whether objects and arrays stand inside each other more than `most` times in valid JSON.
-fn is_deeper(json: &str, most: usize) -> bool {
-    // Nearly every document is told by this, which costs next to nothing.
-    if json.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= most {
-        return false;
-    }
-    let (mut depth, mut deepest) = (0usize, 0);
-    let mut bytes = json.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => skip_string(&mut bytes),
-            _ => {}
-        }
-    }
-    deepest > most
-}
-
-fn skip_string(bytes: &mut std::str::Bytes<'_>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => drop(bytes.next()),
-            _ => {}
-        }
-    }
 }
 
 /// Line breaks are legal between tokens (inside strings JSON has none), but in a bulk request one would end the

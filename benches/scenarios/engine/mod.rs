@@ -2,8 +2,8 @@
 //! so that the engine's own cost is seen, and with the shop's builder compiled natively, so that the sandbox's is.
 //!
 //! ```text
-//! harness ── start, stop, dump ──▶ child: Engine(source, wasm | native, search | null)
-//!         ◀── `documents N`, `stopped`, `dumped` ──
+//! harness ── `dump`, end of input ──▶ child: Engine(source, wasm | native, search | null)
+//!         ◀── `documents N`, `dumped` ──
 //! ```
 
 pub mod child;
@@ -128,10 +128,7 @@ impl Running for Started {
 
     /// What it has it does not tell: the slot does.
     async fn has(&mut self, place: &Place, _: i64, _: &str) -> bool {
-        let client = place.database.connect().await;
-        let sql =
-            "select confirmed_flush_lsn >= pg_current_wal_flush_lsn() from pg_replication_slots where database = $1";
-        client.query_opt(sql, &[&place.database.name]).await.expect("a slot").is_some_and(|row| row.get(0))
+        place.confirmed().await
     }
 
     async fn end(mut self: Box<Self>, _: &Place) {

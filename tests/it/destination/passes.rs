@@ -22,7 +22,7 @@ async fn in_step(users: u32, products: u32, more: &str) -> (Stand, crate::suppor
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncate_is_not_lost_with_the_process_nor_the_second_one_while_the_pass_is_half_done() {
-    let (stand, shop) = in_step(100, 1_500, "").await;
+    let (stand, shop) = in_step(100, 3_000, "").await;
     for step in ["pass.recorded", "pass.chunk", "pass.ended"] {
         let docmill = shop.run_with_fail_points(&format!("kill:{step}"));
         docmill.await_live(PATIENCE).await;

@@ -199,7 +199,7 @@ impl One {
             .with_name(&*pipeline.name)
             .with_schema(&*pipeline.schema)
             .with_observer(observer)
-            .with_limits(pipeline.flow_limits())
+            .with_limits(self.settings.flow_limits(pipeline))
             .with_batch(pipeline.batch)
             .with_failure_policies(pipeline.on_rejected.clone())
             .with_on_lost_slot(pipeline.on_lost_slot)

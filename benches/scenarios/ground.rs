@@ -1,5 +1,7 @@
 //! The servers, and the rows that every system is measured on.
 
+use std::time::{Duration, Instant};
+
 use docmill::embedded::EmbeddedPostgres;
 use reqwest::Method;
 use serde_json::Value;
@@ -7,6 +9,9 @@ use serde_json::Value;
 use crate::support::opensearch::{Node, OpenSearch};
 use crate::support::postgres::{Database, connect, private};
 use crate::support::shop;
+
+/// Without a merge for that long a search engine is at rest.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// The servers.
 pub struct Ground {
@@ -94,7 +99,7 @@ impl Ground {
             if client.batch_execute(&format!("select pg_drop_replication_slot(slot_name) {slots}")).await.is_ok() {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         self.sql(&format!("drop database {name} with (force)")).await;
     }
@@ -122,12 +127,26 @@ impl Ground {
 }
 
 impl Place {
-    /// Writes into this system's index so far, seen by searches or not.
+    /// Writes into this system's index so far, seen by searches or not; a peer's index may have a hash and a number behind its name.
     pub async fn writes(&self) -> u64 {
         let index = self.search.index(self.index);
         let path = format!("{index}*/_stats/indexing?filter_path=_all.primaries.indexing.index_total");
         let stats: Value = self.search.must(Method::GET, &path, None).await;
         stats["_all"]["primaries"]["indexing"]["index_total"].as_u64().unwrap_or(0)
+    }
+
+    /// Waits until the search engine has no work left from what it was given.
+    pub async fn settled(&self) {
+        let path = "_nodes/stats/indices/merge,flush?filter_path=nodes.*.indices.merges.current";
+        let mut quiet_since = Instant::now();
+        while quiet_since.elapsed() < SETTLED {
+            tokio::time::sleep(SETTLED / 20).await;
+            let stats: Value = self.search.must(Method::GET, path, None).await;
+            let busy = |node: &Value| node["indices"]["merges"]["current"].as_u64() != Some(0);
+            if stats["nodes"].as_object().is_none_or(|nodes| nodes.values().any(busy)) {
+                quiet_since = Instant::now();
+            }
+        }
     }
 
     /// Whether the slot of this database was confirmed to the end of the log.

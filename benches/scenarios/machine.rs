@@ -45,10 +45,11 @@ pub fn name() -> String {
     format!("{cpus} x {}", model.trim_start_matches([' ', '\t', ':']))
 }
 
-/// The processes right below that one.
-pub fn children(pid: u32) -> Vec<u32> {
+/// The processes below that one.
+pub fn below(pid: u32) -> Vec<u32> {
     let pids = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    let children = pids.split_whitespace().filter_map(|pid| pid.parse().ok());
+    children.flat_map(|child| std::iter::once(child).chain(below(child))).collect()
 }
 
 /// The highest memory that a process ever used.

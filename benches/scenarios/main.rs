@@ -20,23 +20,21 @@ mod latency;
 mod limits;
 mod machine;
 mod peers;
+mod round;
 mod scenario;
 mod system;
 mod table;
 
+use std::panic::AssertUnwindSafe;
+
 use arguments::{Arguments, Child, Peer, Run, Scenario};
 use clap::Parser;
-use ground::{Ground, Rows};
-use limits::{load, perfect, slot};
-use scenario::{ALL_ORDERS, CHILDREN, Changes, ROOTS, ROOTS_OF_100};
+use futures_util::FutureExt;
+use ground::Ground;
+use limits::load;
+use round::{Measurement, Round, Sizes, Systems};
 use system::System;
 use table::Table;
-
-/// The engine as a library, with each builder and each sink.
-const LIBRARY: System = System::Engine(engine::Kind { native: false, null_sink: false });
-const NATIVE: System = System::Engine(engine::Kind { native: true, null_sink: false });
-const LIBRARY_NULL: System = System::Engine(engine::Kind { native: false, null_sink: true });
-const NATIVE_NULL: System = System::Engine(engine::Kind { native: true, null_sink: true });
 
 #[tokio::main]
 async fn main() {
@@ -46,19 +44,6 @@ async fn main() {
         Some(Child::Engine(arguments)) => engine::child::run(arguments).await,
         None => run(&arguments.run).await,
     }
-}
-
-/// How much work.
-struct Sizes {
-    users: u32,
-    changes: u32,
-    /// Of what a slower system needs minutes for.
-    changes_of_peers: u32,
-    /// Of load where latency is measured.
-    seconds: u64,
-    growth: usize,
-    /// Where one change leads to many.
-    products: u32,
 }
 
 const QUICK: Sizes =
@@ -90,96 +75,42 @@ async fn run(run: &Run) {
     for _ in 0..if run.quick { 4 } else { 2 } {
         load::backfill(&ground, &rows).await;
     }
-    let mut table = Table::default();
-    for round in 1..=run.rounds() {
-        eprintln!("round {round} of {}", run.rounds());
-        one_round(run, &sizes, &systems, &ground, &rows, &mut table).await;
+    let mut table = Table::new(run.json.clone());
+    for number in 1..=run.rounds() {
+        eprintln!("round {number} of {}", run.rounds());
+        let (ground, rows, backwards) = (&ground, &rows, number % 2 == 0);
+        let round = Round { run, sizes: &sizes, systems: &systems, ground, rows, backwards };
+        measure(round.measurements(), &mut table).await;
     }
     if run.wants(Scenario::Growth) {
         for (users, name) in scenario::GROWTH.into_iter().take(sizes.growth) {
             let rows = ground.rows(users, 1_000).await;
-            for system in &systems.docmill {
-                table.add(scenario::backfill(&ground, &rows, *system, name).await);
-            }
+            let of = |system: &System| scenario::backfill(&ground, &rows, *system, name).boxed_local();
+            measure(systems.docmill.iter().map(of).collect(), &mut table).await;
             ground.forget(rows).await;
         }
     }
     if run.wants(Scenario::Children) && systems.docmill.iter().any(|system| run.wants_system(system.name())) {
         let rows = ground.rows(1_000, sizes.products).await;
         for fan_out in fan_out::FAN_OUTS {
-            for system in &systems.docmill {
-                table.add(fan_out::measure(&ground, &rows, *system, fan_out, sizes.products * 2).await);
-            }
+            let documents = sizes.products * 2;
+            let of = |system: &System| fan_out::measure(&ground, &rows, *system, fan_out, documents).boxed_local();
+            measure(systems.docmill.iter().map(of).collect(), &mut table).await;
         }
         ground.forget(rows).await;
     }
     table.print(&ground);
-    if let Some(file) = &run.json {
-        table.write(file).unwrap_or_else(|error| panic!("failed to write {}: {error}", file.display()));
-    }
     if table.has_failures() {
         std::process::exit(1);
     }
 }
 
-/// Who is measured.
-struct Systems {
-    docmill: Vec<System>,
-    peers: Vec<System>,
-}
-
-async fn one_round(run: &Run, sizes: &Sizes, systems: &Systems, ground: &Ground, rows: &Rows, table: &mut Table) {
-    let Systems { docmill, peers } = systems;
-    let sandbox = run.wants(Scenario::Sandbox);
-    let wants = |system: System| run.wants_system(system.name());
-    if run.wants(Scenario::Backfill) || sandbox {
-        if run.wants_system(table::BARE_LOAD) {
-            table.add(load::backfill(ground, rows).await);
-        }
-        if run.wants_system(table::PERFECT) {
-            table.add(perfect::backfill(ground, rows, true).await);
-        }
-        if run.wants_system(table::BARE_READ) {
-            table.add(perfect::backfill(ground, rows, false).await);
-        }
-        let more = if sandbox { &[NATIVE, LIBRARY][..] } else { &[] };
-        for system in docmill.iter().chain(more).chain(peers).filter(|system| wants(**system)) {
-            table.add(scenario::backfill(ground, rows, *system, scenario::BACKFILL).await);
-        }
-        let more = if sandbox { &[NATIVE_NULL][..] } else { &[] };
-        for system in [LIBRARY_NULL].iter().chain(more).filter(|system| wants(**system)) {
-            table.add(scenario::backfill(ground, rows, *system, scenario::BACKFILL_NULL).await);
-        }
-    }
-    let kinds = [(Scenario::Roots, ROOTS), (Scenario::Roots, ROOTS_OF_100), (Scenario::Children, CHILDREN)];
-    let singly = |changes: &Changes| changes.scenario != ROOTS_OF_100.scenario;
-    let wanted = || kinds.iter().filter(|(scenario, changes)| run.wants(*scenario) || sandbox && singly(changes));
-    if (wanted().count() > 0 || run.wants(Scenario::Transaction)) && run.wants_system(table::BARE_UPDATES) {
-        table.add(load::updates(ground, rows).await);
-    }
-    if run.wants(Scenario::Roots) && run.wants_system(table::RAW_SLOT) {
-        table.add(slot::drain(ground, rows, sizes.changes).await);
-    }
-    for (_, changes) in wanted() {
-        let singly = singly(changes);
-        let more = if singly { &[LIBRARY_NULL][..] } else { &[] };
-        let native = if singly && sandbox { &[NATIVE_NULL][..] } else { &[] };
-        let own = docmill.iter().chain(more).chain(native);
-        for system in own.filter(|system| wants(**system)) {
-            table.add(scenario::updates(ground, rows, *system, *changes, sizes.changes).await);
-        }
-        for peer in peers.iter().filter(|peer| singly && wants(**peer)) {
-            table.add(scenario::updates(ground, rows, *peer, *changes, sizes.changes_of_peers).await);
-        }
-    }
-    if run.wants(Scenario::Latency) {
-        for system in docmill.iter().chain(peers).filter(|system| wants(**system)) {
-            table.add(latency::measure(ground, rows, *system, sizes.seconds).await);
-        }
-    }
-    if run.wants(Scenario::Transaction) {
-        for system in docmill.iter().filter(|system| wants(**system)) {
-            table.add(scenario::updates(ground, rows, *system, ALL_ORDERS, rows.users * 5).await);
+/// One after the other. One that panics has said why, and has no figure; the others have theirs.
+async fn measure(measurements: Vec<Measurement<'_>>, table: &mut Table) {
+    for measurement in measurements {
+        match AssertUnwindSafe(measurement).catch_unwind().await {
+            Ok(figure) => table.add(figure),
+            Err(_) => table.add_failure(),
         }
     }
 }

@@ -20,25 +20,38 @@ pub const GROWTH: [(u32, &str); 3] =
 #[derive(Clone, Copy, Debug)]
 pub struct Changes {
     pub scenario: &'static str,
-    /// What change `i` of `:users` users is.
-    update: &'static str,
-    in_one_transaction: u32,
+    what: What,
 }
 
-pub const ROOTS: Changes = Changes {
-    scenario: "S2 roots, 1 a transaction",
-    update: "update users set name = 'changed ' || i where id = 1 + (i::int8 * 7919) % :users",
-    in_one_transaction: 1,
-};
-pub const ROOTS_OF_100: Changes = Changes { scenario: "S2 roots, 100 a transaction", in_one_transaction: 100, ..ROOTS };
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// What change `i` of `:users` users is.
+    Each { update: &'static str, in_one_transaction: u32 },
+    /// One statement.
+    Once(&'static str),
+}
+
+const RENAMED: &str = "update users set name = 'changed ' || i where id = 1 + (i::int8 * 7919) % :users";
+
+pub const ROOTS: Changes =
+    Changes { scenario: "S2 roots, 1 a transaction", what: What::Each { update: RENAMED, in_one_transaction: 1 } };
+pub const ROOTS_OF_100: Changes =
+    Changes { scenario: "S2 roots, 100 a transaction", what: What::Each { update: RENAMED, in_one_transaction: 100 } };
 pub const CHILDREN: Changes = Changes {
     scenario: "S3 children, 1 a transaction",
-    update: "update orders set note = 'changed ' || i where id = 1 + (i::int8 * 7919) % (:users * 5)",
-    in_one_transaction: 1,
+    what: What::Each {
+        update: "update orders set note = 'changed ' || i where id = 1 + (i::int8 * 7919) % (:users * 5)",
+        in_one_transaction: 1,
+    },
 };
 /// All orders in one transaction: five times as many rows as users.
 pub const ALL_ORDERS: Changes =
-    Changes { scenario: "S5 one transaction of every order", update: "", in_one_transaction: u32::MAX };
+    Changes { scenario: "S5 one transaction of every order", what: What::Once("update orders set note = 'changed'") };
+
+/// The user of change `change` of roots.
+pub fn changed_root(change: i64, rows: &Rows) -> i64 {
+    1 + change * 7919 % i64::from(rows.users)
+}
 
 /// Everything, from a cold start.
 pub async fn backfill(ground: &Ground, rows: &Rows, system: System, scenario: &'static str) -> Figure {
@@ -60,6 +73,7 @@ pub async fn updates(ground: &Ground, rows: &Rows, system: System, changes: Chan
     let mut running = system.start(&place).await;
     follow(ground, &place, &mut *running, Until::Written(rows.documents())).await;
     running.await_live(&place).await;
+    place.settled().await;
     let last = last_name();
     let until = Until::Has(rows.last_user(), last.clone());
     let course = if system.takes_changes_live() {
@@ -68,6 +82,7 @@ pub async fn updates(ground: &Ground, rows: &Rows, system: System, changes: Chan
     } else {
         running.end(&place).await;
         changes.make(&place, count, &last).await;
+        place.settled().await;
         running = system.start(&place).await;
         follow(ground, &place, &mut *running, until).await
     };
@@ -87,6 +102,11 @@ pub fn last_name() -> String {
 }
 
 impl Changes {
+    /// Whether each is a transaction of its own.
+    pub fn is_single(&self) -> bool {
+        matches!(self.what, What::Each { in_one_transaction: 1, .. })
+    }
+
     fn scenario_of_the_null_sink(&self) -> &'static str {
         match self.scenario {
             scenario if scenario == ROOTS.scenario => ROOTS_NULL,
@@ -99,14 +119,13 @@ impl Changes {
     pub async fn make(&self, place: &Place, count: u32, last: &str) {
         let begin = Instant::now();
         let client = connect(&place.database.url).await;
-        let Self { update, in_one_transaction, .. } = self;
-        let update = update.replace(":users", &place.rows.users.to_string());
         // Apart: a block may commit only where it is a query of its own.
-        let block = match self.update {
-            "" => "update orders set note = 'changed'".to_owned(),
-            _ => format!(
-                "do $$ begin for i in 1..{count} loop {update}; \
-                 if i % {in_one_transaction} = 0 then commit; end if; end loop; end $$"
+        let block = match self.what {
+            What::Once(statement) => statement.to_owned(),
+            What::Each { update, in_one_transaction } => format!(
+                "do $$ begin for i in 1..{count} loop {}; \
+                 if i % {in_one_transaction} = 0 then commit; end if; end loop; end $$",
+                update.replace(":users", &place.rows.users.to_string())
             ),
         };
         let last = format!("update users set name = '{last}' where id = {}", place.rows.last_user());

@@ -34,10 +34,22 @@ pub trait Running: Send {
     fn memory_pids(&self) -> Vec<u32> {
         self.pids()
     }
+    /// Panics with its last words if it has ended by itself.
+    fn must_run(&self);
     /// Writes so far.
-    async fn written(&mut self, place: &Place) -> u64;
+    async fn written(&mut self, place: &Place) -> u64 {
+        self.must_run();
+        place.writes().await
+    }
     /// Whether that user has that name where it writes.
-    async fn has(&mut self, place: &Place, id: i64, name: &str) -> bool;
+    async fn has(&mut self, place: &Place, id: i64, name: &str) -> bool {
+        self.must_run();
+        place.has(id, name).await
+    }
+    /// Between two looks at what was written.
+    fn look_every(&self) -> Duration {
+        LOOK_EVERY
+    }
     /// Waits until it follows changes, if that is not so as soon as everything is written.
     async fn await_live(&mut self, _: &Place) {}
     /// Ends it in order; what it was started with stays for another start.
@@ -119,26 +131,27 @@ pub enum Until {
 
 /// Without a write for that long it is over, if it has arrived.
 const QUIET: Duration = Duration::from_secs(2);
-/// Between two looks; a look costs the search engine about a millisecond.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Between two looks where a look costs the search engine about a millisecond.
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1_800);
 /// A document that is wrong for that long after a run stays wrong.
 pub const LATE: Duration = Duration::from_secs(30);
 
-/// Follows a run from its first write to its last.
+/// Follows a run from its first write to its last, both as they are seen, and counts the CPU between them.
 pub async fn follow(ground: &Ground, place: &Place, running: &mut dyn Running, until: Until) -> Course {
     let started = Instant::now();
     let base = running.written(place).await;
-    let (mut last, mut last_at, mut begun) = (base, Instant::now(), None::<(Instant, Meter)>);
+    let (mut last, mut last_at, mut cpu, mut begun) = (base, Instant::now(), [0.0; 3], None::<(Instant, Meter)>);
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(running.look_every()).await;
         let written = running.written(place).await;
         if written != last {
             (last, last_at) = (written, Instant::now());
-            begun.get_or_insert_with(|| (Instant::now(), Meter::start(ground, &running.pids())));
+            let (_, meter) = begun.get_or_insert_with(|| (last_at, Meter::start(ground, &running.pids())));
+            cpu = meter.used();
         }
         assert!(started.elapsed() < PATIENCE, "it does not arrive: {last} writes");
-        let Some((begin, meter)) = &begun else { continue };
+        let Some((begin, _)) = &begun else { continue };
         if last_at.elapsed() < QUIET {
             continue;
         }
@@ -149,7 +162,7 @@ pub async fn follow(ground: &Ground, place: &Place, running: &mut dyn Running, u
         };
         if arrived {
             let rss_mib = running.memory_pids().iter().map(|pid| machine::peak_memory_mib(*pid)).sum();
-            return Course { took: last_at - *begin, cpu: meter.used(), rss_mib };
+            return Course { took: last_at - *begin, cpu, rss_mib };
         }
     }
 }

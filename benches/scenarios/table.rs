@@ -1,6 +1,6 @@
 //! The table of all figures: rounds of the same put together, each beside the limit that was measured in the same run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,9 +18,12 @@ pub const RAW_SLOT: &str = "raw slot";
 pub const FLUSSO: &str = "flusso";
 
 /// All figures of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Table {
     figures: Vec<Figure>,
+    /// Measurements that came to no end.
+    failures: usize,
+    json: Option<PathBuf>,
 }
 
 /// The rounds of one system in one scenario.
@@ -29,6 +32,11 @@ struct Line<'a> {
 }
 
 impl Table {
+    /// Written to `json` with each figure, so that a run that is cut off leaves what it has.
+    pub fn new(json: Option<PathBuf>) -> Self {
+        Self { figures: Vec::new(), failures: 0, json }
+    }
+
     pub fn add(&mut self, figure: Figure) {
         let Figure { scenario, system, count, took, wrong, .. } = &figure;
         let rate = figure.per_second();
@@ -39,10 +47,17 @@ impl Table {
              {own:.1} + {postgres:.1} + {search:.1} µs{failed}"
         );
         self.figures.push(figure);
+        if let Some(file) = &self.json {
+            self.write(file).unwrap_or_else(|error| panic!("failed to write {}: {error}", file.display()));
+        }
+    }
+
+    pub fn add_failure(&mut self) {
+        self.failures += 1;
     }
 
     pub fn has_failures(&self) -> bool {
-        self.figures.iter().any(|figure| figure.wrong > 0)
+        self.failures > 0 || self.figures.iter().any(|figure| figure.wrong > 0)
     }
 
     /// In the order in which they were measured first.
@@ -101,9 +116,12 @@ impl Table {
                 line.system(),
             );
         }
+        if self.failures > 0 {
+            println!("\n{} measurements came to no end: what was said above says why", self.failures);
+        }
     }
 
-    pub fn write(&self, file: &Path) -> std::io::Result<()> {
+    fn write(&self, file: &Path) -> std::io::Result<()> {
         let row = |line: &Line<'_>| -> Value {
             let [own, postgres, search] = line.micros().map(|micros| micros * line.rounds[0].count as f64 / 1e6);
             json!({

@@ -27,6 +27,18 @@ impl Settings {
         options.read_connections_max = source.read_connections.unwrap_or(options.read_connections_max);
         options
     }
+
+    /// The limits of its flow.
+    pub fn flow_limits(&self, pipeline: &PipelineSettings) -> FlowLimits {
+        let mut limits = FlowLimits::default();
+        limits.queue_events_max = pipeline.queue_capacity.unwrap_or(limits.queue_events_max);
+        limits.queue_bytes_max = pipeline.queue_bytes.unwrap_or(limits.queue_bytes_max);
+        limits.late_window = pipeline.late_window.unwrap_or(limits.late_window);
+        // At least half of the connections are for live changes.
+        let connections = self.postgres_options(pipeline).read_connections_max;
+        limits.pass_workers = limits.pass_workers.min(connections / 2).max(1);
+        limits
+    }
 }
 
 impl SearchSettings {
@@ -54,16 +66,5 @@ impl SearchSettings {
         options.bulk_in_flight_max = self.bulk_requests.unwrap_or(options.bulk_in_flight_max);
         options.bulk_in_flight = options.bulk_in_flight.min(options.bulk_in_flight_max);
         options
-    }
-}
-
-impl PipelineSettings {
-    /// The limits of its flow.
-    pub fn flow_limits(&self) -> FlowLimits {
-        let mut limits = FlowLimits::default();
-        limits.queue_events_max = self.queue_capacity.unwrap_or(limits.queue_events_max);
-        limits.queue_bytes_max = self.queue_bytes.unwrap_or(limits.queue_bytes_max);
-        limits.late_window = self.late_window.unwrap_or(limits.late_window);
-        limits
     }
 }

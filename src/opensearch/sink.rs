@@ -59,7 +59,7 @@ impl OpenSearch {
             return Err(client.refused(what, &answer));
         }
         let (engine, version) = identify(&client.shown, &answer.body)?;
-        let flight = Arc::new(Flight::new(options.bulk_in_flight, options.bulk_in_flight_max));
+        let flight = Arc::new(Flight::new(&options));
         Self::new(client, options, engine, version, flight).await
     }
 
@@ -97,7 +97,7 @@ impl OpenSearch {
 
     /// Sends one request and reads what became of its writes.
     async fn send(&self, writes: &[Write], ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure> {
-        let mut slot = self.flight.enter().await;
+        let mut slot = self.flight.enter(writes.len()).await;
         let body = bulk::encode(writes);
         let all = |outcome: WriteOutcome| Ok(vec![outcome; writes.len()]);
         // Not before there was room, for which it may have waited long.
@@ -109,12 +109,13 @@ impl OpenSearch {
         let path = format!("_bulk?timeout={}&{BULK_PARTS}", self.client.shard_timeout);
         let answer = match self.client.bulk(&path, body).await {
             Ok(answer) => answer,
-            Err(error) => {
+            Err(NoAnswer::NotSent(_)) => {
                 self.flight.leave(slot, Went::TooMuch);
-                return match error {
-                    NoAnswer::NotSent(_) => all(WriteOutcome::Overloaded("no connection".to_owned())),
-                    NoAnswer::Unknown(why) => all(WriteOutcome::Unknown(why)),
-                };
+                return all(WriteOutcome::Overloaded("no connection".to_owned()));
+            }
+            Err(NoAnswer::Unknown(why)) => {
+                self.flight.leave(slot, Went::Unanswered);
+                return all(WriteOutcome::Unknown(why));
             }
         };
         match answer.status {
@@ -138,7 +139,8 @@ impl OpenSearch {
                 Ok(outcomes)
             }
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-                self.flight.leave(slot, Went::TooMuch);
+                let in_time = !matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT);
+                self.flight.leave(slot, if in_time { Went::TooMuch } else { Went::Unanswered });
                 all(WriteOutcome::Unknown(status.to_string()))
             }
             _ => Err(self.client.refused("write documents", &answer)),
@@ -190,7 +192,7 @@ impl Sink for OpenSearch {
             let mut outcomes = Box::pin(self.write(&rest, ownership)).await?.into_iter();
             return Ok(unsendable.into_iter().filter_map(|outcome| outcome.or_else(|| outcomes.next())).collect());
         }
-        let ranges = bulk::plan(writes, self.options.bulk_bytes_max, self.options.bulk_writes_max);
+        let ranges = bulk::plan(writes, self.options.bulk_bytes_max, self.flight.writes_max());
         let sent = join_all(ranges.into_iter().map(|range| self.send(&writes[range], ownership))).await;
         let mut outcomes = Vec::with_capacity(writes.len());
         for part in sent {

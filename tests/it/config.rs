@@ -83,7 +83,7 @@ fn the_full_example_says_every_default_as_it_is() {
     assert_eq!(shop.on_rejected.of("users"), OnRejected::Quarantine);
     assert_eq!(shop.max_lag, Some(2 << 30));
     assert_eq!(shop.on_lost_slot, default.on_lost_slot);
-    assert_eq!(shop.flow_limits().late_window, docmill::pipeline::FlowLimits::default().late_window);
+    assert_eq!(example.flow_limits(shop).late_window, docmill::pipeline::FlowLimits::default().late_window);
     assert_eq!(shop.config, serde_json::json!({ "currency": "EUR" }));
     assert_eq!(example.server, smallest.server);
     let (source, default) = (&example.sources["main"], &smallest.sources["main"]);
@@ -285,4 +285,23 @@ fn names_are_what_slots_metrics_and_states_can_hold() {
         said.iter().any(|line| line.starts_with(":7:12: pipelines.\"Größe 1\": expected a name of lower-case")),
         "{said:?}"
     );
+}
+
+#[test]
+fn passes_leave_half_of_the_read_connections_to_live_changes() {
+    for (connections, workers) in [(2, 1), (4, 2), (6, 3), (20, 3)] {
+        let text = with("").replace("[sinks", &format!("read_connections = {connections}\n[sinks"));
+        let settings = loaded(&text).settings;
+        assert_eq!(settings.flow_limits(&settings.pipelines[0]).pass_workers, workers, "of {connections}");
+    }
+    let settings = loaded(&with("")).settings;
+    let workers = settings.flow_limits(&settings.pipelines[0]).pass_workers;
+    assert!(workers * 2 <= PostgresOptions::default().read_connections_max);
+}
+
+#[test]
+fn a_full_batch_whose_changes_lead_to_ten_documents_each_is_no_pass() {
+    let settings = loaded(&with("")).settings;
+    let pipeline = &settings.pipelines[0];
+    assert!(settings.flow_limits(pipeline).fanout_ids_max >= 10 * pipeline.batch.max_changes);
 }

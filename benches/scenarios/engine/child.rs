@@ -19,7 +19,7 @@ use super::null::Null;
 use crate::support::running::SHOP_WASM;
 
 /// Between two lines that say how much was written.
-const TELL_EVERY: Duration = Duration::from_millis(20);
+pub const TELL_EVERY: Duration = Duration::from_millis(20);
 
 /// What the child is started with.
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -23,7 +24,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 
 use crate::ground::Place;
-use crate::system::Running;
+use crate::system::{LOOK_EVERY, Running};
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +119,17 @@ impl Running for Started {
         self.child.id().into_iter().collect()
     }
 
-    async fn written(&mut self, place: &Place) -> u64 {
+    fn must_run(&self) {
         assert!(!self.said.is_closed() || !self.said.is_empty(), "the child ended");
+    }
+
+    fn look_every(&self) -> Duration {
+        // It tells by itself.
+        if self.kind.null_sink { child::TELL_EVERY } else { LOOK_EVERY }
+    }
+
+    async fn written(&mut self, place: &Place) -> u64 {
+        self.must_run();
         match self.kind.null_sink {
             true => self.written.load(Ordering::Relaxed),
             false => place.writes().await,

@@ -36,6 +36,7 @@ pub async fn updates(ground: &Ground, rows: &Rows) -> Figure {
     make_index(&place.search).await;
     let (first, again) = (bodies(&place, 1).await, bodies(&place, 2).await);
     post_all(ground, &place, first, "", "").await;
+    place.settled().await;
     let figure = post_all(ground, &place, again, scenario::UPDATES_LIMIT, table::BARE_UPDATES).await;
     let wrong = crate::check::wrong_users(&place).await;
     ground.clear(place).await;

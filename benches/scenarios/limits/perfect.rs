@@ -2,7 +2,7 @@
 //! document right when anything changes or fails; it is what is left of an engine without that.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,7 +12,7 @@ use serde_json::Number;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-use crate::figure::{Figure, Meter};
+use crate::figure::{Course, Figure, Meter};
 use crate::ground::{Ground, Place, Rows};
 use crate::limits::load::{IN_FLIGHT, action, make_index, post};
 use crate::scenario::{self, course};
@@ -20,12 +20,13 @@ use crate::table;
 
 /// Users read at a time: about 4 MiB of documents.
 const RANGE: i64 = 3_000;
-const USERS: &str = "select id, name, email, country, created_at from users where id between $1 and $2";
-const ORDERS: &str =
-    "select id, user_id, status, placed_at, note from orders where user_id between $1 and $2 order by user_id, id";
+/// Changed users read at a time, as many as docmill reads.
+const CHANGED: usize = 1_000;
+const USERS: &str = "select id, name, email, country, created_at from users where id";
+const ORDERS: &str = "select id, user_id, status, placed_at, note from orders where user_id";
 /// As the shop's builder has it: as a join it takes half as long again.
 const LINES: &str = "select order_id, (quantity * unit_price * 100)::int8 from order_items \
-                     where order_id = any(array(select id from orders where user_id between $1 and $2))";
+                     where order_id = any(array(select id from orders where user_id";
 /// Planned for the range at hand, the server takes helpers, which cost more than they bring.
 const SETTINGS: &str =
     "set plan_cache_mode = force_generic_plan; set max_parallel_workers_per_gather = 0; set jit = off";
@@ -52,66 +53,105 @@ struct Order<'a> {
     lines: u32,
 }
 
+/// Reads and assembles on a connection of its own.
 struct Reader {
     client: Client,
-    statements: [Statement; 3],
+    /// Users, their orders, and those orders' lines.
+    ranges: [Statement; 3],
+    lists: [Statement; 3],
 }
 
-/// All users, once: posted, or only read.
-pub async fn backfill(ground: &Ground, rows: &Rows, posted: bool) -> Figure {
+/// Some users.
+enum Ids {
+    Range(i64, i64),
+    List(Vec<i64>),
+}
+
+/// All users, once.
+pub async fn backfill(ground: &Ground, rows: &Rows) -> Figure {
     let place = ground.place(rows, "perfect").await;
     make_index(&place.search).await;
-    let (reader, http) = (Arc::new(Reader::connect(&place).await), crate::support::http_client());
+    let (reader, http) = (Reader::connect(&place).await, crate::support::http_client());
     let index = place.search.index("users");
     let (meter, begin) = (Meter::start(ground, &[]), Instant::now());
-    let ranges = stream::iter((1..=rows.last_user()).step_by(RANGE as usize));
-    if posted {
-        // One is read while others are posted.
-        let posts = ranges
-            .map(|from| {
-                let (reader, index) = (Arc::clone(&reader), index.clone());
-                async move { reader.read(from, from + RANGE - 1, &index).await }
-            })
-            .buffered(1)
-            .map(|body| post(&http, &place.search.url, body))
-            .buffer_unordered(IN_FLIGHT);
-        posts.try_collect::<Vec<()>>().await.expect("a bulk request is taken");
-    } else {
-        // Two, as there are cores.
-        let readers = [reader.clone(), Arc::new(Reader::connect(&place).await)];
-        let reads = ranges.enumerate().map(|(place, from)| {
-            let (reader, index) = (Arc::clone(&readers[place % 2]), index.clone());
-            tokio::spawn(async move { reader.read(from, from + RANGE - 1, &index).await })
-        });
-        reads.buffer_unordered(2).try_collect::<Vec<Bytes>>().await.expect("no reader panics");
-    }
+    // One is read while others are posted.
+    let posts = stream::iter(ranges(rows))
+        .map(|range| reader.read(range, &index))
+        .buffered(1)
+        .map(|body| post(&http, &place.search.url, body))
+        .buffer_unordered(IN_FLIGHT);
+    posts.try_collect::<Vec<()>>().await.expect("a bulk request is taken");
     let course = course(begin, meter.used());
-    let wrong = if posted { crate::check::wrong_users(&place).await } else { 0 };
+    let wrong = crate::check::wrong_users(&place).await;
     drop(reader);
     ground.clear(place).await;
-    let (scenario, system) = match posted {
-        true => (scenario::BACKFILL, table::PERFECT),
-        false => (scenario::BACKFILL_NULL, table::BARE_READ),
+    Figure { wrong, ..Figure::new(scenario::BACKFILL, table::PERFECT, rows.documents(), course) }
+}
+
+/// All users read and assembled, and nothing done with them.
+pub async fn read(ground: &Ground, rows: &Rows) -> Figure {
+    let course = read_all(ground, rows, ranges(rows)).await;
+    Figure::new(scenario::BACKFILL_NULL, table::BARE_READ, rows.documents(), course)
+}
+
+/// The users of so many changes of roots, in their order: rows that lie far apart.
+pub async fn read_changed(ground: &Ground, rows: &Rows, changes: u32) -> Figure {
+    let ids: Vec<i64> = (1..=changes.into()).map(|change| scenario::changed_root(change, rows)).collect();
+    let sorted = |ids: &[i64]| {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        Ids::List(ids)
     };
-    Figure { wrong, ..Figure::new(scenario, system, rows.documents(), course) }
+    let course = read_all(ground, rows, ids.chunks(CHANGED).map(sorted).collect()).await;
+    Figure::new(scenario::ROOTS_NULL, table::BARE_READ, changes.into(), course)
+}
+
+fn ranges(rows: &Rows) -> Vec<Ids> {
+    (1..=rows.last_user()).step_by(RANGE as usize).map(|from| Ids::Range(from, from + RANGE - 1)).collect()
+}
+
+/// By two readers, as there are cores, who share what is to be read.
+async fn read_all(ground: &Ground, rows: &Rows, pieces: Vec<Ids>) -> Course {
+    let place = ground.place(rows, "read").await;
+    let readers = [Reader::connect(&place).await, Reader::connect(&place).await];
+    let pieces = Arc::new(Mutex::new(pieces.into_iter()));
+    let (meter, begin) = (Meter::start(ground, &[]), Instant::now());
+    let reading = readers.map(|reader| {
+        let pieces = Arc::clone(&pieces);
+        let next = move || pieces.lock().expect("no reader panics").next();
+        tokio::spawn(async move {
+            while let Some(ids) = next() {
+                reader.read(ids, "users").await;
+            }
+        })
+    });
+    for reader in reading {
+        reader.await.expect("no reader panics");
+    }
+    let course = course(begin, meter.used());
+    ground.clear(place).await;
+    course
 }
 
 impl Reader {
     async fn connect(place: &Place) -> Self {
         let client = place.database.connect().await;
         client.batch_execute(SETTINGS).await.expect("settings");
-        let statements = [client.prepare(USERS).await, client.prepare(ORDERS).await, client.prepare(LINES).await];
-        Self { client, statements: statements.map(|statement| statement.expect("SQL")) }
+        let (ranges, lists) = (statements(&client, "between $1 and $2").await, statements(&client, "= any($1)").await);
+        Self { client, ranges, lists }
     }
 
-    async fn read(&self, from: i64, to: i64, index: &str) -> Bytes {
-        let [users, orders, lines] = &self.statements;
-        let range: [&(dyn ToSql + Sync); 2] = [&from, &to];
+    async fn read(&self, ids: Ids, index: &str) -> Bytes {
+        let (statements, params) = match &ids {
+            Ids::Range(from, to) => (&self.ranges, vec![from as &(dyn ToSql + Sync), to]),
+            Ids::List(ids) => (&self.lists, vec![ids as &(dyn ToSql + Sync)]),
+        };
+        let [users, orders, lines] = statements;
         // On one connection, one behind the other without waiting.
         let (users, orders, lines) = tokio::try_join!(
-            self.client.query(users, &range),
-            self.client.query(orders, &range),
-            self.client.query(lines, &range)
+            self.client.query(users, &params),
+            self.client.query(orders, &params),
+            self.client.query(lines, &params)
         )
         .expect("rows");
         let mut totals: HashMap<i64, (i64, u32)> = HashMap::with_capacity(orders.len());
@@ -155,6 +195,19 @@ impl Reader {
         }
         body.freeze()
     }
+}
+
+async fn statements(client: &Client, those: &str) -> [Statement; 3] {
+    let texts = [
+        format!("{USERS} {those}"),
+        format!("{ORDERS} {those} order by user_id, id"),
+        // Of a query in a query.
+        format!("{LINES} {those}))"),
+    ];
+    let [users, orders, lines] = &texts;
+    let (users, orders, lines) =
+        tokio::try_join!(client.prepare(users), client.prepare(orders), client.prepare(lines)).expect("SQL");
+    [users, orders, lines]
 }
 
 fn money(cents: i64) -> Number {

@@ -37,15 +37,8 @@ impl Running for Started {
         vec![self.0.pid()]
     }
 
-    async fn written(&mut self, place: &Place) -> u64 {
+    fn must_run(&self) {
         self.0.must_run();
-        // Its index is `users` with a hash and a number behind; the alias is there after the backfill only.
-        place.writes().await
-    }
-
-    async fn has(&mut self, place: &Place, id: i64, name: &str) -> bool {
-        self.0.must_run();
-        place.has(id, name).await
     }
 
     /// It makes a note of a finished backfill and then opens its slot: told to end before, it would begin anew.

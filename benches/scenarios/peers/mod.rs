@@ -127,6 +127,14 @@ impl Process {
         self.child.signal(libc::SIGTERM);
         let ended = self.child.wait(END_MAX).is_some();
         assert!(ended, "{} does not end when told to:\n{}", self.peer, self.last_words());
+        self.end_group();
+    }
+
+    /// Ends what a script left behind: all that it started is its group.
+    fn end_group(&self) {
+        // SAFETY: a call without memory. The number is not given to another while one of the group is left; without one it was free
+        // a moment ago.
+        unsafe { libc::kill(-(self.child.id() as libc::pid_t), libc::SIGKILL) };
     }
 }
 
@@ -139,9 +147,7 @@ impl Drop for Process {
             eprintln!("the end of {}'s log:\n{}", self.peer, self.last_words());
         }
         self.child.signal(libc::SIGTERM);
-        if self.child.wait(Duration::from_secs(10)).is_none() {
-            // With all that it started: they are its group. SAFETY: it has not ended, so the number is still its own.
-            unsafe { libc::kill(-(self.child.id() as libc::pid_t), libc::SIGKILL) };
-        }
+        self.child.wait(Duration::from_secs(10));
+        self.end_group();
     }
 }

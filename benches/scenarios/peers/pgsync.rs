@@ -29,17 +29,11 @@ impl Running for Started {
     }
 
     fn memory_pids(&self) -> Vec<u32> {
-        machine::children(self.0.pid())
+        machine::below(self.0.pid())
     }
 
-    async fn written(&mut self, place: &Place) -> u64 {
+    fn must_run(&self) {
         self.0.must_run();
-        place.writes().await
-    }
-
-    async fn has(&mut self, place: &Place, id: i64, name: &str) -> bool {
-        self.0.must_run();
-        place.has(id, name).await
     }
 
     /// Its first status line says that all its threads are there.

@@ -67,7 +67,7 @@ impl Drop for InFlight {
 }
 
 /// Batches closed early only while fewer than this many are in flight: one is built while the next one gathers.
-const IN_FLIGHT_IDLE: usize = 2;
+const IN_FLIGHT_IDLE: usize = 1;
 
 /// Makes batches of what `queue` holds until it ends.
 pub async fn run(

@@ -83,6 +83,17 @@ async fn through_429_503_time_outs_cuts_and_half_answers_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_answered_in_time_is_sent_in_smaller_requests() {
+    let stand = Stand::new(1_500, 15).await;
+    stand.proxy.server().fail_always(|call: &Call| call.items().len() > 100, Fault::Silence);
+    let engine = stand.engine(limits(WINDOW)).await;
+    stand.equal().await;
+    stand.sql("update users set name = 'in small requests'").await;
+    stand.equal().await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_confirmed_while_the_state_cannot_be_written() {
     let stand = Stand::new(40, 15).await;
     let engine = stand.engine(limits(WINDOW)).await;

@@ -1,0 +1,126 @@
+//! A round: what is measured once, scenario by scenario, limits before systems.
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+
+use crate::arguments::{Run, Scenario};
+use crate::engine::Kind;
+use crate::figure::Figure;
+use crate::ground::{Ground, Rows};
+use crate::limits::{load, perfect, slot};
+use crate::scenario::{ALL_ORDERS, BACKFILL, BACKFILL_NULL, CHILDREN, Changes, ROOTS, ROOTS_OF_100};
+use crate::system::System;
+use crate::{latency, scenario, table};
+
+/// The engine as a library, with each builder and each sink.
+const LIBRARY: System = System::Engine(Kind { native: false, null_sink: false });
+const NATIVE: System = System::Engine(Kind { native: true, null_sink: false });
+const LIBRARY_NULL: System = System::Engine(Kind { native: false, null_sink: true });
+const NATIVE_NULL: System = System::Engine(Kind { native: true, null_sink: true });
+
+/// One figure, not begun yet.
+pub type Measurement<'a> = LocalBoxFuture<'a, Figure>;
+
+/// How much work.
+pub struct Sizes {
+    pub users: u32,
+    pub changes: u32,
+    /// Of what a slower system needs minutes for.
+    pub changes_of_peers: u32,
+    /// Of load where latency is measured.
+    pub seconds: u64,
+    pub growth: usize,
+    /// Where one change leads to many.
+    pub products: u32,
+}
+
+/// Who is measured.
+pub struct Systems {
+    pub docmill: Vec<System>,
+    pub peers: Vec<System>,
+}
+
+/// On what.
+#[derive(Clone, Copy)]
+pub struct Round<'a> {
+    pub run: &'a Run,
+    pub sizes: &'a Sizes,
+    pub systems: &'a Systems,
+    pub ground: &'a Ground,
+    pub rows: &'a Rows,
+    /// The last system first, so that none always has what another leaves behind.
+    pub backwards: bool,
+}
+
+impl<'a> Round<'a> {
+    /// Everything that is wanted, in order.
+    pub fn measurements(self) -> Vec<Measurement<'a>> {
+        let Self { run, sizes, systems, ground, rows, .. } = self;
+        let mut all = Vec::new();
+        let sandbox = run.wants(Scenario::Sandbox);
+        if run.wants(Scenario::Backfill) || sandbox {
+            self.limit(&mut all, table::BARE_LOAD, load::backfill(ground, rows).boxed_local());
+            self.limit(&mut all, table::PERFECT, perfect::backfill(ground, rows).boxed_local());
+            let library = if sandbox { &[NATIVE, LIBRARY][..] } else { &[] };
+            let own = [&systems.docmill[..], library, &systems.peers].concat();
+            all.extend(self.of(own, |system| scenario::backfill(ground, rows, system, BACKFILL)));
+            self.limit(&mut all, table::BARE_READ, perfect::read(ground, rows).boxed_local());
+            let own = if sandbox { vec![LIBRARY_NULL, NATIVE_NULL] } else { vec![LIBRARY_NULL] };
+            all.extend(self.of(own, |system| scenario::backfill(ground, rows, system, BACKFILL_NULL)));
+        }
+        let kinds = [(Scenario::Roots, ROOTS), (Scenario::Roots, ROOTS_OF_100), (Scenario::Children, CHILDREN)];
+        let wanted = kinds.map(|(of, changes)| (run.wants(of) || sandbox && changes.is_single()).then_some(changes));
+        if wanted.iter().any(Option::is_some) || run.wants(Scenario::Transaction) {
+            self.limit(&mut all, table::BARE_UPDATES, load::updates(ground, rows).boxed_local());
+        }
+        if run.wants(Scenario::Roots) {
+            self.limit(&mut all, table::RAW_SLOT, slot::drain(ground, rows, sizes.changes).boxed_local());
+            self.limit(&mut all, table::BARE_READ, perfect::read_changed(ground, rows, sizes.changes).boxed_local());
+        }
+        for changes in wanted.into_iter().flatten() {
+            all.extend(self.of(self.takers(&changes, sandbox), move |system| {
+                let count = if systems.peers.contains(&system) { sizes.changes_of_peers } else { sizes.changes };
+                scenario::updates(ground, rows, system, changes, count)
+            }));
+        }
+        if run.wants(Scenario::Latency) {
+            let own = [&systems.docmill[..], &systems.peers].concat();
+            all.extend(self.of(own, |system| latency::measure(ground, rows, system, sizes.seconds)));
+        }
+        if run.wants(Scenario::Transaction) {
+            let orders = rows.users * 5;
+            let own = systems.docmill.clone();
+            all.extend(self.of(own, |system| scenario::updates(ground, rows, system, ALL_ORDERS, orders)));
+        }
+        all
+    }
+
+    /// Who takes these changes. Peers make no difference between one and a hundred of them in a transaction.
+    fn takers(self, changes: &Changes, sandbox: bool) -> Vec<System> {
+        let mut takers = self.systems.docmill.clone();
+        if changes.is_single() {
+            takers.push(LIBRARY_NULL);
+            takers.extend(sandbox.then_some(NATIVE_NULL));
+            takers.extend(&self.systems.peers);
+        }
+        takers
+    }
+
+    fn limit(self, all: &mut Vec<Measurement<'a>>, name: &str, measurement: Measurement<'a>) {
+        if self.run.wants_system(name) {
+            all.push(measurement);
+        }
+    }
+
+    fn of<F: Future<Output = Figure> + 'a>(
+        self,
+        mut systems: Vec<System>,
+        measure: impl Fn(System) -> F,
+    ) -> Vec<Measurement<'a>> {
+        systems.retain(|system| self.run.wants_system(system.name()));
+        if self.backwards {
+            systems.reverse();
+        }
+        systems.into_iter().map(|system| measure(system).boxed_local()).collect()
+    }
+}

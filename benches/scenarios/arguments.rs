@@ -72,7 +72,7 @@ pub struct Run {
     /// No peers
     #[arg(long, conflicts_with = "peers")]
     no_peers: bool,
-    /// Everything that many times, one system after the other, so that none has the better hour; 2, or 1 with --quick
+    /// Everything but peers that many times, one system after the other, so that none has the better hour; 2, or 1 with --quick
     #[arg(long)]
     rounds: Option<u32>,
     /// Writes the table as JSON, too

@@ -78,8 +78,7 @@ async fn run(run: &Run) {
     let mut table = Table::new(run.json.clone());
     for number in 1..=run.rounds() {
         eprintln!("round {number} of {}", run.rounds());
-        let (ground, rows, backwards) = (&ground, &rows, number % 2 == 0);
-        let round = Round { run, sizes: &sizes, systems: &systems, ground, rows, backwards };
+        let round = Round { run, sizes: &sizes, systems: &systems, ground: &ground, rows: &rows, number };
         measure(round.measurements(), &mut table).await;
     }
     if run.wants(Scenario::Growth) {

@@ -48,8 +48,9 @@ pub struct Round<'a> {
     pub systems: &'a Systems,
     pub ground: &'a Ground,
     pub rows: &'a Rows,
-    /// The last system first, so that none always has what another leaves behind.
-    pub backwards: bool,
+    /// From 1. In even ones the last system is first, so that none always has what another leaves behind; peers are measured
+    /// in the first alone, since they differ by far more than rounds do.
+    pub number: u32,
 }
 
 impl<'a> Round<'a> {
@@ -118,7 +119,10 @@ impl<'a> Round<'a> {
         measure: impl Fn(System) -> F,
     ) -> Vec<Measurement<'a>> {
         systems.retain(|system| self.run.wants_system(system.name()));
-        if self.backwards {
+        if self.number > 1 {
+            systems.retain(|system| !self.systems.peers.contains(system));
+        }
+        if self.number.is_multiple_of(2) {
             systems.reverse();
         }
         systems.into_iter().map(|system| measure(system).boxed_local()).collect()

@@ -1,5 +1,6 @@
 //! The table of all figures: rounds of the same put together, each beside the limit that was measured in the same run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -77,11 +78,16 @@ impl Table {
         self.lines().into_iter().find(|line| line.is_of(scenario, system))
     }
 
-    fn ratio_to_limit(&self, line: &Line<'_>) -> Option<f64> {
-        let (scenario, system) = limit_of(line.scenario())?;
-        let limit = self.line(scenario, system)?;
-        let counts = limit.wrong() == 0 && line.wrong() == 0 && !line.is_of(scenario, system);
-        counts.then(|| line.per_second() / limit.per_second())
+    /// To each limit that its scenario has and that was measured, by name.
+    fn ratios(&self, line: &Line<'_>) -> Vec<(&'static str, f64)> {
+        let limits = limits_of(line.scenario());
+        let is_limit = limits.iter().position(|(scenario, system)| line.is_of(scenario, system));
+        // One limit is measured against those before it.
+        let ratio = |(scenario, system): &(&'static str, &'static str)| {
+            let limit = self.line(scenario, system).filter(|limit| limit.wrong() == 0 && line.wrong() == 0)?;
+            Some((*system, line.per_second() / limit.per_second()))
+        };
+        limits.iter().take(is_limit.unwrap_or(limits.len())).filter_map(ratio).collect()
     }
 
     fn ratio_to_flusso(&self, line: &Line<'_>) -> Option<f64> {
@@ -97,7 +103,7 @@ impl Table {
         let (machine, postgres, search) = (machine::name(), ground.postgres_version(), ground.search_version());
         println!("\n{machine}, PostgreSQL {postgres}, OpenSearch {search}\n");
         println!(
-            "| scenario | system | a second | of the limit | to flusso | µs: own + PostgreSQL + sink | MiB | p50 / p99 |"
+            "| scenario | system | a second | of the limits | to flusso | µs: own + PostgreSQL + sink | MiB | p50 / p99 |"
         );
         println!("|---|---|---|---|---|---|---|---|");
         for line in self.lines() {
@@ -106,12 +112,14 @@ impl Table {
                 0 => format!("{:.0}{}", line.per_second(), line.spread()),
                 wrong => format!("none: {wrong} documents wrong"),
             };
-            let limit = self.ratio_to_limit(&line).map_or(String::new(), |ratio| format!("{:.0} %", ratio * 100.0));
+            let ratios = self.ratios(&line).into_iter();
+            let limits: Vec<_> = ratios.map(|(name, ratio)| format!("{:.0} % of {name}", ratio * 100.0)).collect();
+            let limits = limits.join(", ");
             let flusso = self.ratio_to_flusso(&line).map_or(String::new(), |ratio| format!("{ratio:.1}"));
             let latency = line.latency().map_or(String::new(), |[p50, p99]| format!("{p50:.1?} / {p99:.1?}"));
             let memory = if line.rss_mib() == 0 { String::new() } else { line.rss_mib().to_string() };
             println!(
-                "| {} | {} | {rate} | {limit} | {flusso} | {own:.0} + {postgres:.0} + {search:.0} | {memory} | {latency} |",
+                "| {} | {} | {rate} | {limits} | {flusso} | {own:.0} + {postgres:.0} + {search:.0} | {memory} | {latency} |",
                 line.scenario(),
                 line.system(),
             );
@@ -130,7 +138,8 @@ impl Table {
                 "converged": line.wrong() == 0,
                 "documents_per_s": (line.wrong() == 0).then(|| line.per_second()),
                 "rounds": line.rounds.iter().map(|figure| figure.per_second()).collect::<Vec<_>>(),
-                "ratio_to_limit": self.ratio_to_limit(line),
+                "ratio_to_limit": self.ratios(line).first().map(|(_, ratio)| ratio),
+                "ratios_to_limits": self.ratios(line).into_iter().collect::<BTreeMap<_, _>>(),
                 "ratio_to_flusso": self.ratio_to_flusso(line),
                 "cpu_s": { "own": own, "postgres": postgres, "search": search },
                 "rss_mib": line.rss_mib(),
@@ -143,21 +152,21 @@ impl Table {
     }
 }
 
-/// What a scenario is measured against: a figure of the same or another one.
-fn limit_of(scenario: &str) -> Option<(&'static str, &'static str)> {
+/// What a scenario is measured against, the hardest first: figures of the same or another one.
+fn limits_of(scenario: &str) -> &'static [(&'static str, &'static str)] {
     use crate::{fan_out, scenario};
     if fan_out::FAN_OUTS.iter().any(|(_, name)| *name == scenario) {
         // Other documents than those of the limit.
-        return None;
+        return &[];
     }
     let null = scenario.ends_with(scenario::NULL_SINK);
-    Some(match scenario.get(..2)? {
-        "S1" | "S9" if null => (scenario::BACKFILL_NULL, BARE_READ),
-        "S1" | "S9" => (scenario::BACKFILL, BARE_LOAD),
-        "S2" if null => (scenario::ROOTS_NULL, RAW_SLOT),
-        "S2" | "S3" | "S5" if !null => (scenario::UPDATES_LIMIT, BARE_UPDATES),
-        _ => return None,
-    })
+    match scenario.get(..2) {
+        Some("S1") if null => &[(scenario::BACKFILL_NULL, BARE_READ)],
+        Some("S1" | "S9") => &[(scenario::BACKFILL, BARE_LOAD), (scenario::BACKFILL, PERFECT)],
+        Some("S2" | "S3") if null => &[(scenario::ROOTS_NULL, RAW_SLOT), (scenario::ROOTS_NULL, BARE_READ)],
+        Some("S2" | "S3" | "S5") => &[(scenario::UPDATES_LIMIT, BARE_UPDATES)],
+        _ => &[],
+    }
 }
 
 impl Line<'_> {

@@ -160,7 +160,7 @@ impl Flight {
 mod tests {
     use super::*;
 
-    fn flight(first: usize, most: usize) -> Flight {
+    fn bounded(first: usize, most: usize) -> Flight {
         let (bulk_in_flight, bulk_in_flight_max) = (first, most);
         Flight::new(&OpenSearchOptions { bulk_in_flight, bulk_in_flight_max, ..OpenSearchOptions::default() })
     }
@@ -175,7 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn load_halves_the_bound_once_for_all_that_was_under_way() {
-        let flight = flight(8, 8);
+        let flight = bounded(8, 8);
         let sent = slots(&flight, 8).await;
         let later = Instant::now() + Duration::from_millis(5);
         sent.into_iter().for_each(|slot| flight.leave_at(slot, Went::TooMuch, later));
@@ -190,14 +190,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_bound_grows_to_its_most_while_all_of_it_is_used() {
-        let flight = flight(1, 3);
+        let flight = bounded(1, 3);
         for _ in 0..10 * GROW_AFTER {
             let all = flight.lock().now;
             slots(&flight, all).await.into_iter().for_each(|slot| flight.leave(slot, Went::Well));
         }
         assert_eq!((flight.lock().now, flight.room.available_permits()), (3, 3));
 
-        let idle = flight(2, 3);
+        let idle = bounded(2, 3);
         for _ in 0..10 * GROW_AFTER {
             let slot = idle.enter(1).await;
             idle.leave(slot, Went::Well);
@@ -207,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_answer_is_load_too() {
-        let flight = flight(4, 4);
+        let flight = bounded(4, 4);
         let slot = flight.enter(1).await;
         let late = slot.begun + LATENCY_BAD * 2;
         flight.leave_at(slot, Went::Well, late);

@@ -289,7 +289,7 @@ fn names_are_what_slots_metrics_and_states_can_hold() {
 
 #[test]
 fn passes_leave_half_of_the_read_connections_to_live_changes() {
-    for (connections, workers) in [(2, 1), (4, 2), (6, 3), (20, 3)] {
+    for (connections, workers) in [(3, 1), (4, 2), (6, 3), (20, 3)] {
         let text = with("").replace("[sinks", &format!("read_connections = {connections}\n[sinks"));
         let settings = loaded(&text).settings;
         assert_eq!(settings.flow_limits(&settings.pipelines[0]).pass_workers, workers, "of {connections}");

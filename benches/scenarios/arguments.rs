@@ -57,7 +57,8 @@ pub enum Child {
 /// What is measured.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// A tenth of the work, without peers unless they are named: an everyday look, no figures to quote
+    /// S1 to S4 with a tenth of the work or less, docmill first and last in each, without peers unless they are named: an everyday
+    /// look, no figures to quote
     #[arg(long)]
     pub quick: bool,
     /// These scenarios only
@@ -82,7 +83,11 @@ pub struct Run {
 
 impl Run {
     pub fn wants(&self, scenario: Scenario) -> bool {
-        self.only.is_empty() || self.only.contains(&scenario)
+        let everyday = [Scenario::Backfill, Scenario::Roots, Scenario::Children, Scenario::Latency];
+        match self.only.is_empty() {
+            true => !self.quick || everyday.contains(&scenario),
+            false => self.only.contains(&scenario),
+        }
     }
 
     pub fn wants_system(&self, name: &str) -> bool {

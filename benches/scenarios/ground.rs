@@ -11,7 +11,7 @@ use crate::support::postgres::{Database, connect, private};
 use crate::support::shop;
 
 /// Without a merge for that long a search engine is at rest.
-const SETTLED: Duration = Duration::from_secs(2);
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// The servers.
 pub struct Ground {

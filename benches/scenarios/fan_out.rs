@@ -11,8 +11,8 @@ pub const FAN_OUTS: [(u32, &str); 3] =
 /// Orders made for it; those of the shop have smaller numbers.
 const FIRST: u32 = 1_000_000_000;
 
-/// So many changes that they lead to about `documents` documents, made while it was stopped, each in a transaction of its own. A document
-/// counts for each change that leads to it, made once for two of them or not.
+/// So many changes that together they lead to each of `documents` products once, made while it was stopped, each in a transaction of
+/// its own. From the start of the system: where few changes lead to many documents, what it does before it writes is most of it.
 pub async fn measure(
     ground: &Ground,
     rows: &Rows,
@@ -25,11 +25,13 @@ pub async fn measure(
     let orders = (documents / fan_out).max(1);
     make_orders(&place, orders, fan_out).await;
     let mut running = system.start(&place).await;
-    follow(ground, &place, &mut *running, Until::Written(rows.products.into())).await;
+    follow(ground, &place, &mut *running, Until::Written(rows.products.into()), false).await;
+    place.settled().await;
     running.end(&place).await;
     change(&place, orders).await;
+    place.settled().await;
     let mut running = system.start(&place).await;
-    let course = follow(ground, &place, &mut *running, Until::Confirmed).await;
+    let course = follow(ground, &place, &mut *running, Until::Confirmed, true).await;
     let wrong = system.wrong(&mut *running, &place).await;
     running.end(&place).await;
     ground.clear(place).await;

@@ -34,6 +34,11 @@ impl Figure {
         self.count as f64 / self.took.as_secs_f64()
     }
 
+    /// Seconds that half of the probes waited at most; 0 where there are none.
+    pub fn p50(&self) -> f64 {
+        self.latency.map_or(0.0, |[p50, _]| p50.as_secs_f64())
+    }
+
     /// Microseconds of CPU for each of what is counted.
     pub fn micros(&self) -> [f64; 3] {
         self.cpu.map(|seconds| seconds * 1e6 / self.count.max(1) as f64)

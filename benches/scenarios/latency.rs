@@ -15,13 +15,16 @@ use crate::system::{LATE, System, Until, follow};
 /// Transactions a second beside the probes.
 const LOAD: u64 = 500;
 const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// Between two looks of a probe at least.
+const LOOK_LEAST: Duration = Duration::from_micros(500);
 
 /// Of one system, for that many seconds.
 pub async fn measure(ground: &Ground, rows: &Rows, system: System, seconds: u64) -> Figure {
     let place = ground.place(rows, "latency").await;
     let mut running = system.start(&place).await;
-    follow(ground, &place, &mut *running, Until::Written(rows.documents())).await;
+    follow(ground, &place, &mut *running, Until::Written(rows.documents()), false).await;
     running.await_live(&place).await;
+    place.settled().await;
     let (meter, begin) = (Meter::start(ground, &running.pids()), Instant::now());
     let until = begin + Duration::from_secs(seconds);
     let half = i64::from(rows.users / 2);
@@ -49,7 +52,8 @@ pub async fn measure(ground: &Ground, rows: &Rows, system: System, seconds: u64)
         let committed = Instant::now();
         while !place.has(id, &name).await {
             assert!(committed.elapsed() < Duration::from_secs(120), "user {id} never arrives");
-            tokio::time::sleep(Duration::from_micros(500)).await;
+            // A twentieth of what was waited: to look oftener would load the search engine most where documents come late.
+            tokio::time::sleep(LOOK_LEAST.max(committed.elapsed() / 20)).await;
         }
         committed.elapsed()
     };

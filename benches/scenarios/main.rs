@@ -49,7 +49,7 @@ async fn main() {
 const QUICK: Sizes =
     Sizes { users: 20_000, changes: 20_000, changes_of_peers: 10_000, seconds: 4, growth: 1, products: 4_000 };
 const FULL: Sizes =
-    Sizes { users: 200_000, changes: 500_000, changes_of_peers: 100_000, seconds: 60, growth: 3, products: 20_000 };
+    Sizes { users: 200_000, changes: 500_000, changes_of_peers: 50_000, seconds: 60, growth: 3, products: 20_000 };
 
 async fn run(run: &Run) {
     let sizes = if run.quick { QUICK } else { FULL };
@@ -95,8 +95,7 @@ async fn run(run: &Run) {
     {
         let rows = ground.rows(1_000, sizes.products).await;
         for fan_out in fan_out::FAN_OUTS {
-            let documents = sizes.products * 2;
-            let of = |system: &System| fan_out::measure(&ground, &rows, *system, fan_out, documents).boxed_local();
+            let of = |system: &System| fan_out::measure(&ground, &rows, *system, fan_out, sizes.products).boxed_local();
             measure(systems.docmill.iter().map(of).collect(), &mut table).await;
         }
         ground.forget(rows).await;

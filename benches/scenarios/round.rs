@@ -1,4 +1,4 @@
-//! A round: what is measured once, scenario by scenario, limits before systems.
+//! A round: what is measured once, scenario by scenario.
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -60,30 +60,36 @@ impl<'a> Round<'a> {
         let mut all = Vec::new();
         let sandbox = run.wants(Scenario::Sandbox);
         if run.wants(Scenario::Backfill) || sandbox {
-            self.limit(&mut all, table::BARE_LOAD, load::backfill(ground, rows).boxed_local());
-            self.limit(&mut all, table::PERFECT, perfect::backfill(ground, rows).boxed_local());
+            let limits = self.limits(vec![
+                (table::BARE_LOAD, load::backfill(ground, rows).boxed_local()),
+                (table::PERFECT, perfect::backfill(ground, rows).boxed_local()),
+            ]);
             let library = if sandbox { &[NATIVE, LIBRARY][..] } else { &[] };
             let own = [&systems.docmill[..], library, &systems.peers].concat();
-            all.extend(self.of(own, |system| scenario::backfill(ground, rows, system, BACKFILL)));
-            self.limit(&mut all, table::BARE_READ, perfect::read(ground, rows).boxed_local());
+            all.extend(self.beside(limits, self.of(own, |system| scenario::backfill(ground, rows, system, BACKFILL))));
+            let limits = self.limits(vec![(table::BARE_READ, perfect::read(ground, rows).boxed_local())]);
             let own = if sandbox { vec![LIBRARY_NULL, NATIVE_NULL] } else { vec![LIBRARY_NULL] };
-            all.extend(self.of(own, |system| scenario::backfill(ground, rows, system, BACKFILL_NULL)));
+            let own = self.of(own, |system| scenario::backfill(ground, rows, system, BACKFILL_NULL));
+            all.extend(self.beside(limits, own));
         }
         let kinds = [(Scenario::Roots, ROOTS), (Scenario::Roots, ROOTS_OF_100), (Scenario::Children, CHILDREN)];
         let wanted = kinds.map(|(of, changes)| (run.wants(of) || sandbox && changes.is_single()).then_some(changes));
-        if wanted.iter().any(Option::is_some) || run.wants(Scenario::Transaction) {
-            self.limit(&mut all, table::BARE_UPDATES, load::updates(ground, rows).boxed_local());
+        let mut limits = Vec::new();
+        if wanted.iter().any(Option::is_some) {
+            limits.push((table::BARE_UPDATES, load::updates(ground, rows).boxed_local()));
         }
         if run.wants(Scenario::Roots) {
-            self.limit(&mut all, table::RAW_SLOT, slot::drain(ground, rows, sizes.changes).boxed_local());
-            self.limit(&mut all, table::BARE_READ, perfect::read_changed(ground, rows, sizes.changes).boxed_local());
+            limits.push((table::RAW_SLOT, slot::drain(ground, rows, sizes.changes).boxed_local()));
+            limits.push((table::BARE_READ, perfect::read_changed(ground, rows, sizes.changes).boxed_local()));
         }
+        let mut updates = Vec::new();
         for changes in wanted.into_iter().flatten().filter(|changes| changes.is_single() || !run.quick) {
-            all.extend(self.of(self.takers(&changes, sandbox), move |system| {
+            updates.extend(self.of(self.takers(&changes, sandbox), move |system| {
                 let count = if systems.peers.contains(&system) { sizes.changes_of_peers } else { sizes.changes };
                 scenario::updates(ground, rows, system, changes, count)
             }));
         }
+        all.extend(self.beside(self.limits(limits), updates));
         if run.wants(Scenario::Latency) {
             let own = [&systems.docmill[..], &systems.peers].concat();
             all.extend(self.of(own, |system| latency::measure(ground, rows, system, sizes.seconds)));
@@ -107,10 +113,15 @@ impl<'a> Round<'a> {
         takers
     }
 
-    fn limit(self, all: &mut Vec<Measurement<'a>>, name: &str, measurement: Measurement<'a>) {
-        if self.run.wants_system(name) {
-            all.push(measurement);
-        }
+    fn limits(self, limits: Vec<(&str, Measurement<'a>)>) -> Vec<Measurement<'a>> {
+        let wanted = limits.into_iter().filter(|(name, _)| self.run.wants_system(name));
+        wanted.map(|(_, measurement)| measurement).collect()
+    }
+
+    /// Limits in front of what is measured against them, and behind it in even rounds.
+    fn beside(self, limits: Vec<Measurement<'a>>, others: Vec<Measurement<'a>>) -> Vec<Measurement<'a>> {
+        let (first, last) = if self.number.is_multiple_of(2) { (others, limits) } else { (limits, others) };
+        first.into_iter().chain(last).collect()
     }
 
     fn of<F: Future<Output = Figure> + 'a>(

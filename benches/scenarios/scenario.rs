@@ -58,7 +58,7 @@ pub async fn backfill(ground: &Ground, rows: &Rows, system: System, scenario: &'
     let place = ground.place(rows, "backfill").await;
     let mut running = system.start(&place).await;
     let count = rows.documents();
-    let course = follow(ground, &place, &mut *running, Until::Written(count)).await;
+    let course = follow(ground, &place, &mut *running, Until::Written(count), false).await;
     running.await_live(&place).await;
     let wrong = system.wrong(&mut *running, &place).await;
     running.end(&place).await;
@@ -71,20 +71,20 @@ pub async fn backfill(ground: &Ground, rows: &Rows, system: System, scenario: &'
 pub async fn updates(ground: &Ground, rows: &Rows, system: System, changes: Changes, count: u32) -> Figure {
     let place = ground.place(rows, "updates").await;
     let mut running = system.start(&place).await;
-    follow(ground, &place, &mut *running, Until::Written(rows.documents())).await;
+    follow(ground, &place, &mut *running, Until::Written(rows.documents()), false).await;
     running.await_live(&place).await;
     place.settled().await;
     let last = last_name();
     let until = Until::Has(rows.last_user(), last.clone());
     let course = if system.takes_changes_live() {
         let changes = changes.make(&place, count, &last);
-        tokio::join!(follow(ground, &place, &mut *running, until), changes).0
+        tokio::join!(follow(ground, &place, &mut *running, until, false), changes).0
     } else {
         running.end(&place).await;
         changes.make(&place, count, &last).await;
         place.settled().await;
         running = system.start(&place).await;
-        follow(ground, &place, &mut *running, until).await
+        follow(ground, &place, &mut *running, until, changes.is_one()).await
     };
     let wrong = system.wrong(&mut *running, &place).await;
     running.end(&place).await;
@@ -105,6 +105,11 @@ impl Changes {
     /// Whether each is a transaction of its own.
     pub fn is_single(&self) -> bool {
         matches!(self.what, What::Each { in_one_transaction: 1, .. })
+    }
+
+    /// Whether all of them are one transaction, which comes whole or not at all.
+    fn is_one(&self) -> bool {
+        matches!(self.what, What::Once(_))
     }
 
     fn scenario_of_the_null_sink(&self) -> &'static str {

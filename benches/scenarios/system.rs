@@ -137,22 +137,30 @@ const PATIENCE: Duration = Duration::from_secs(1_800);
 /// A document that is wrong for that long after a run stays wrong.
 pub const LATE: Duration = Duration::from_secs(30);
 
-/// Follows a run from its first write to its last, both as they are seen, and counts the CPU between them.
-pub async fn follow(ground: &Ground, place: &Place, running: &mut dyn Running, until: Until) -> Course {
+/// Follows a run to its last write, from the look before its first, and counts the CPU between them. What is done before anything is
+/// written (`from_start`) belongs to it where that is the work: of a system that was just started.
+pub async fn follow(
+    ground: &Ground,
+    place: &Place,
+    running: &mut dyn Running,
+    until: Until,
+    from_start: bool,
+) -> Course {
     let started = Instant::now();
     let base = running.written(place).await;
-    let (mut last, mut last_at, mut cpu, mut begun) = (base, Instant::now(), [0.0; 3], None::<(Instant, Meter)>);
+    let (mut last, mut last_at, mut cpu) = (base, Instant::now(), [0.0; 3]);
+    let mut begin = (Instant::now(), Meter::start(ground, &running.pids()));
     loop {
+        if last == base && !from_start {
+            begin = (Instant::now(), Meter::start(ground, &running.pids()));
+        }
         tokio::time::sleep(running.look_every()).await;
         let written = running.written(place).await;
         if written != last {
-            (last, last_at) = (written, Instant::now());
-            let (_, meter) = begun.get_or_insert_with(|| (last_at, Meter::start(ground, &running.pids())));
-            cpu = meter.used();
+            (last, last_at, cpu) = (written, Instant::now(), begin.1.used());
         }
         assert!(started.elapsed() < PATIENCE, "it does not arrive: {last} writes");
-        let Some((begin, _)) = &begun else { continue };
-        if last_at.elapsed() < QUIET {
+        if last == base || last_at.elapsed() < QUIET {
             continue;
         }
         let arrived = match &until {
@@ -162,7 +170,7 @@ pub async fn follow(ground: &Ground, place: &Place, running: &mut dyn Running, u
         };
         if arrived {
             let rss_mib = running.memory_pids().iter().map(|pid| machine::peak_memory_mib(*pid)).sum();
-            return Course { took: last_at - *begin, cpu, rss_mib };
+            return Course { took: last_at - begin.0, cpu, rss_mib };
         }
     }
 }

@@ -109,14 +109,18 @@ impl Table {
         for line in self.lines() {
             let [own, postgres, search] = line.micros();
             let rate = match line.wrong() {
-                0 => format!("{:.0}{}", line.per_second(), line.spread()),
+                // Of a load that is given.
+                0 if line.latency().is_some() => format!("{:.0}", line.per_second()),
+                0 => format!("{:.0}{}", line.per_second(), line.spread(Figure::per_second)),
                 wrong => format!("none: {wrong} documents wrong"),
             };
             let ratios = self.ratios(&line).into_iter();
             let limits: Vec<_> = ratios.map(|(name, ratio)| format!("{:.0} % of {name}", ratio * 100.0)).collect();
             let limits = limits.join(", ");
             let flusso = self.ratio_to_flusso(&line).map_or(String::new(), |ratio| format!("{ratio:.1}"));
-            let latency = line.latency().map_or(String::new(), |[p50, p99]| format!("{p50:.1?} / {p99:.1?}"));
+            let latency = line
+                .latency()
+                .map_or(String::new(), |[p50, p99]| format!("{p50:.1?} / {p99:.1?}{}", line.spread(Figure::p50)));
             let memory = if line.rss_mib() == 0 { String::new() } else { line.rss_mib().to_string() };
             println!(
                 "| {} | {} | {rate} | {limits} | {flusso} | {own:.0} + {postgres:.0} + {search:.0} | {memory} | {latency} |",
@@ -162,9 +166,9 @@ fn limits_of(scenario: &str) -> &'static [(&'static str, &'static str)] {
     let null = scenario.ends_with(scenario::NULL_SINK);
     match scenario.get(..2) {
         Some("S1") if null => &[(scenario::BACKFILL_NULL, BARE_READ)],
-        Some("S1" | "S9") => &[(scenario::BACKFILL, BARE_LOAD), (scenario::BACKFILL, PERFECT)],
+        Some("S1") => &[(scenario::BACKFILL, BARE_LOAD), (scenario::BACKFILL, PERFECT)],
         Some("S2" | "S3") if null => &[(scenario::ROOTS_NULL, RAW_SLOT), (scenario::ROOTS_NULL, BARE_READ)],
-        Some("S2" | "S3" | "S5") => &[(scenario::UPDATES_LIMIT, BARE_UPDATES)],
+        Some("S2" | "S3") => &[(scenario::UPDATES_LIMIT, BARE_UPDATES)],
         _ => &[],
     }
 }
@@ -191,9 +195,9 @@ impl Line<'_> {
     }
 
     /// How far the rounds of the same are apart: what a difference must exceed to be one.
-    fn spread(&self) -> String {
-        let rates = || self.rounds.iter().map(|figure| figure.per_second());
-        let (least, most) = (rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max));
+    fn spread(&self, of: impl Fn(&Figure) -> f64) -> String {
+        let figures = || self.rounds.iter().map(|figure| of(figure));
+        let (least, most) = (figures().fold(f64::MAX, f64::min), figures().fold(0.0, f64::max));
         if self.rounds.len() < 2 {
             String::new()
         } else {
@@ -214,7 +218,7 @@ impl Line<'_> {
     }
 
     fn latency(&self) -> Option<[Duration; 2]> {
-        self.rounds[0].latency?;
+        self.rounds[0].latency.filter(|_| self.wrong() == 0)?;
         let mean = |at: usize| self.mean(|figure| figure.latency.map_or(0.0, |latency| latency[at].as_secs_f64()));
         Some([0, 1].map(|at| Duration::from_secs_f64(mean(at))))
     }

@@ -1,7 +1,6 @@
 //! Bulk bodies: action lines that only we write, documents copied once, split by bytes and count. Plain functions.
 
 use std::io::Write as _;
-use std::ops::Range;
 
 use super::names::write_alias;
 use super::options::OpenSearchOptions;
@@ -14,22 +13,28 @@ const ACTION_BYTES: usize = 160;
 /// Bytes of an `_id`, as engines have it. One that is longer would fail the whole request.
 const ID_BYTES_MAX: usize = 512;
 
-/// Cuts writes into requests of at most about that many bytes and that many writes; a large document stands alone.
-pub(super) fn plan(writes: &[Write], bytes_max: usize, writes_max: usize) -> Vec<Range<usize>> {
-    let mut ranges = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
+/// What one request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub writes: usize,
+    /// Whether more writes would have been more bytes than it may have.
+    pub full: bool,
+}
+
+/// How many of the first of these writes make one request of at most about that many bytes and that many writes; a large document
+/// stands alone.
+pub(super) fn first(writes: &[Write], bytes_max: usize, writes_max: usize) -> Share {
+    let mut bytes = 0;
     for (place, write) in writes.iter().enumerate() {
-        let size = size(write);
-        if place > start && (bytes + size > bytes_max || place - start >= writes_max.max(1)) {
-            ranges.push(start..place);
-            (start, bytes) = (place, 0);
+        bytes += size(write);
+        if place > 0 && bytes > bytes_max {
+            return Share { writes: place, full: true };
         }
-        bytes += size;
+        if place >= writes_max.max(1) {
+            return Share { writes: place, full: false };
+        }
     }
-    if start < writes.len() {
-        ranges.push(start..writes.len());
-    }
-    ranges
+    Share { writes: writes.len(), full: false }
 }
 
 fn size(write: &Write) -> usize {
@@ -135,9 +140,19 @@ mod tests {
     #[test]
     fn requests_are_split_by_count_and_by_bytes_and_hold_every_write_once() {
         let writes: Vec<Write> = (0..10).map(|id| write(&id.to_string(), Some("{}"))).collect();
-        assert_eq!(plan(&writes, usize::MAX, 4), [0..4, 4..8, 8..10]);
-        assert_eq!(plan(&writes, 1, 100).len(), 10);
-        assert!(plan(&[], 1, 1).is_empty());
+        let requests = |bytes_max, writes_max| {
+            let (mut rest, mut requests) = (&writes[..], Vec::new());
+            while !rest.is_empty() {
+                let share = first(rest, bytes_max, writes_max);
+                requests.push((share.writes, share.full));
+                rest = &rest[share.writes..];
+            }
+            requests
+        };
+        assert_eq!(requests(usize::MAX, 4), [(4, false), (4, false), (2, false)]);
+        assert_eq!(requests(3 * size(&writes[0]), 100), [(3, true), (3, true), (3, true), (1, false)]);
+        assert_eq!(requests(1, 100), [[(1, true); 9].as_slice(), &[(1, false)]].concat());
+        assert_eq!(requests(usize::MAX, 0).len(), 10);
     }
 
     #[test]

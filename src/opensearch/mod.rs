@@ -18,6 +18,7 @@ mod names;
 mod options;
 mod own_index;
 mod quarantine;
+mod request_size;
 mod settings;
 mod sink;
 mod state;

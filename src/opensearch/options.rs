@@ -47,9 +47,9 @@ pub struct OpenSearchOptions {
     pub index_prefix: String,
     /// Whether the search engine may compress its answers.
     pub gzip: bool,
-    /// Bytes of one bulk request, about.
+    /// Bytes of one bulk request, about, at most: fewer after one that was not answered in time.
     pub bulk_bytes_max: usize,
-    /// Documents of one bulk request.
+    /// Documents of one bulk request, at most.
     pub bulk_writes_max: usize,
     /// Bulk requests under way at the same time, at first.
     pub bulk_in_flight: usize,

@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -14,10 +15,11 @@ use super::Engine;
 use super::answer::{self, Unusable};
 use super::bulk;
 use super::client::{Answer, Client, NoAnswer};
-use super::flight::{Flight, Slot, Went};
+use super::flight::{Flight, Went};
 use super::names::check_prefix;
 use super::options::OpenSearchOptions;
 use super::quarantine::Quarantine;
+use super::request_size::RequestSize;
 use crate::edges::{Failure, IndexAdmin, Ownership, Sink, State, Write, WriteOutcome};
 use crate::model::{QuarantineRecord, Rejection};
 
@@ -27,10 +29,20 @@ pub struct OpenSearch {
     pub(super) options: OpenSearchOptions,
     pub(super) engine: Engine,
     pub(super) version: String,
-    flight: Arc<Flight>,
+    pressure: Arc<Pressure>,
     quarantine: Quarantine,
     this: Weak<OpenSearch>,
 }
+
+/// What is learned from answers, by all that write to one search engine.
+struct Pressure {
+    flight: Flight,
+    size: RequestSize,
+}
+
+/// Requests of one call that are under way, or wait for room, at the same time: a call with many of them is not to stand before
+/// everybody else's.
+const REQUESTS_AT_ONCE: usize = 2;
 
 /// A bulk answer needs no more than this: a status for each item, and what is wrong with those that failed.
 const BULK_PARTS: &str = "filter_path=items.*.status,items.*.error.type,items.*.error.reason,\
@@ -59,11 +71,12 @@ impl OpenSearch {
             return Err(client.refused(what, &answer));
         }
         let (engine, version) = identify(&client.shown, &answer.body)?;
-        let flight = Arc::new(Flight::new(&options));
-        Self::new(client, options, engine, version, flight).await
+        let flight = Flight::new(options.bulk_in_flight, options.bulk_in_flight_max);
+        let pressure = Arc::new(Pressure { flight, size: RequestSize::new(&options) });
+        Self::new(client, options, engine, version, pressure).await
     }
 
-    /// The same search engine under another prefix: connections and the bound on bulk requests are shared.
+    /// The same search engine under another prefix: connections and the bounds on bulk requests are shared.
     ///
     /// # Errors
     ///
@@ -71,8 +84,8 @@ impl OpenSearch {
     pub async fn with_index_prefix(&self, index_prefix: &str) -> Result<Arc<Self>, Failure> {
         check_prefix(index_prefix)?;
         let options = OpenSearchOptions { index_prefix: index_prefix.to_owned(), ..self.options.clone() };
-        let (client, flight) = (Arc::clone(&self.client), Arc::clone(&self.flight));
-        Self::new(client, options, self.engine, self.version.clone(), flight).await
+        let (client, pressure) = (Arc::clone(&self.client), Arc::clone(&self.pressure));
+        Self::new(client, options, self.engine, self.version.clone(), pressure).await
     }
 
     async fn new(
@@ -80,10 +93,10 @@ impl OpenSearch {
         options: OpenSearchOptions,
         engine: Engine,
         version: String,
-        flight: Arc<Flight>,
+        pressure: Arc<Pressure>,
     ) -> Result<Arc<Self>, Failure> {
         let quarantine = Quarantine::load(&client, &options.index_prefix).await?;
-        Ok(Arc::new_cyclic(|this| Self { client, options, engine, version, flight, quarantine, this: this.clone() }))
+        Ok(Arc::new_cyclic(|this| Self { client, options, engine, version, pressure, quarantine, this: this.clone() }))
     }
 
     /// For how long indexes remember the versions of deletions.
@@ -96,36 +109,50 @@ impl OpenSearch {
     }
 
     /// Sends one request and reads what became of its writes.
-    async fn send(&self, writes: &[Write], ownership: &dyn Ownership) -> Result<Vec<WriteOutcome>, Failure> {
-        let mut slot = self.flight.enter(writes.len()).await;
+    async fn send(
+        &self,
+        writes: &[Write],
+        full: bool,
+        ownership: &dyn Ownership,
+    ) -> Result<Vec<WriteOutcome>, Failure> {
+        let Pressure { flight, size } = &*self.pressure;
+        let mut slot = flight.enter().await;
         let body = bulk::encode(writes);
         let all = |outcome: WriteOutcome| Ok(vec![outcome; writes.len()]);
         // Not before there was room, for which it may have waited long.
-        if let Err(lost) = ownership.prove().await {
-            self.flight.leave(slot, Went::Otherwise);
-            return Err(lost);
-        }
-        slot.begins();
+        ownership.prove().await?;
+        let begun = slot.begins();
+        size.sent(body.len());
         let path = format!("_bulk?timeout={}&{BULK_PARTS}", self.client.shard_timeout);
         let answer = match self.client.bulk(&path, body).await {
             Ok(answer) => answer,
             Err(NoAnswer::NotSent(_)) => {
-                self.flight.leave(slot, Went::TooMuch);
+                flight.leave(slot, Went::TooMuch);
                 return all(WriteOutcome::Overloaded("no connection".to_owned()));
             }
             Err(NoAnswer::Unknown(why)) => {
-                self.flight.leave(slot, Went::Unanswered);
+                flight.leave(slot, Went::TooMuch);
+                size.unanswered(begun);
                 return all(WriteOutcome::Unknown(why));
             }
         };
+        let took = begun.elapsed();
         match answer.status {
-            status if status.is_success() => self.read(writes, &answer, slot),
+            status if status.is_success() => {
+                let (outcomes, went) = read(writes, &answer)?;
+                if went == Went::Well {
+                    size.answered(full, took);
+                }
+                // Larger ones first, then more of them.
+                flight.leave(slot, if size.is_reduced() && went == Went::Well { Went::Otherwise } else { went });
+                Ok(outcomes)
+            }
             StatusCode::TOO_MANY_REQUESTS => {
-                self.flight.leave(slot, Went::TooMuch);
+                flight.leave(slot, Went::TooMuch);
                 all(WriteOutcome::Overloaded("429 for the whole request".to_owned()))
             }
             StatusCode::PAYLOAD_TOO_LARGE => {
-                self.flight.leave(slot, Went::Otherwise);
+                flight.leave(slot, Went::Otherwise);
                 if writes.len() <= 1 {
                     return all(WriteOutcome::Rejected(Rejection {
                         kind: "request_too_large".to_owned(),
@@ -134,32 +161,35 @@ impl OpenSearch {
                     }));
                 }
                 let (one, other) = writes.split_at(writes.len() / 2);
-                let mut outcomes = Box::pin(self.send(one, ownership)).await?;
-                outcomes.extend(Box::pin(self.send(other, ownership)).await?);
+                let mut outcomes = Box::pin(self.send(one, false, ownership)).await?;
+                outcomes.extend(Box::pin(self.send(other, false, ownership)).await?);
                 Ok(outcomes)
             }
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-                let in_time = !matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT);
-                self.flight.leave(slot, if in_time { Went::TooMuch } else { Went::Unanswered });
+                flight.leave(slot, Went::TooMuch);
+                if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT) {
+                    size.unanswered(begun);
+                }
                 all(WriteOutcome::Unknown(status.to_string()))
             }
             _ => Err(self.client.refused("write documents", &answer)),
         }
     }
+}
 
-    fn read(&self, writes: &[Write], answer: &Answer, slot: Slot) -> Result<Vec<WriteOutcome>, Failure> {
-        let outcomes = match answer::outcomes(&answer.body, writes) {
-            Ok(outcomes) => outcomes,
-            Err(Unusable::NotUnderstood) => {
-                let why = "an answer that does not say what became of the documents".to_owned();
-                return Ok(vec![WriteOutcome::Unknown(why); writes.len()]);
-            }
-            Err(Unusable::Missing(failure) | Unusable::Refused(failure)) => return Err(failure),
-        };
-        let load = |outcome: &WriteOutcome| matches!(outcome, WriteOutcome::Overloaded(_) | WriteOutcome::Unknown(_));
-        self.flight.leave(slot, if outcomes.iter().any(load) { Went::TooMuch } else { Went::Well });
-        Ok(outcomes)
-    }
+/// What became of the writes of a request that succeeded, and what that says of load.
+fn read(writes: &[Write], answer: &Answer) -> Result<(Vec<WriteOutcome>, Went), Failure> {
+    let outcomes = match answer::outcomes(&answer.body, writes) {
+        Ok(outcomes) => outcomes,
+        Err(Unusable::NotUnderstood) => {
+            let why = "an answer that does not say what became of the documents".to_owned();
+            return Ok((vec![WriteOutcome::Unknown(why); writes.len()], Went::Otherwise));
+        }
+        Err(Unusable::Missing(failure) | Unusable::Refused(failure)) => return Err(failure),
+    };
+    let load = |outcome: &WriteOutcome| matches!(outcome, WriteOutcome::Overloaded(_) | WriteOutcome::Unknown(_));
+    let went = if outcomes.iter().any(load) { Went::TooMuch } else { Went::Well };
+    Ok((outcomes, went))
 }
 
 fn identify(shown: &str, body: &Value) -> Result<(Engine, String), Failure> {
@@ -192,8 +222,21 @@ impl Sink for OpenSearch {
             let mut outcomes = Box::pin(self.write(&rest, ownership)).await?.into_iter();
             return Ok(unsendable.into_iter().filter_map(|outcome| outcome.or_else(|| outcomes.next())).collect());
         }
-        let ranges = bulk::plan(writes, self.options.bulk_bytes_max, self.flight.writes_max());
-        let sent = join_all(ranges.into_iter().map(|range| self.send(&writes[range], ownership))).await;
+        let (mut rest, mut sending, mut sent) = (writes, FuturesOrdered::new(), Vec::new());
+        loop {
+            while sending.len() < REQUESTS_AT_ONCE && !rest.is_empty() {
+                // As large as is well now: while others were under way it may have become less.
+                let share = bulk::first(rest, self.pressure.size.bytes_max(), self.options.bulk_writes_max);
+                let (those, later) = rest.split_at(share.writes);
+                sending.push_back(self.send(those, share.full, ownership));
+                rest = later;
+            }
+            match sending.next().await {
+                Some(part) => sent.push(part),
+                None => break,
+            }
+        }
+        // Not before all are answered: a request that is dropped may still be applied.
         let mut outcomes = Vec::with_capacity(writes.len());
         for part in sent {
             outcomes.extend(part?);

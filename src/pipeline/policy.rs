@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// When a batch closes. It also closes when the queue is empty and fewer than two batches are in flight, so that nobody
-/// waits for company when idle.
+/// When a batch closes. It also closes when the queue is empty and no other batch is in flight, or only one is and it waited for 10 ms,
+/// so that nobody waits for company when idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchPolicy {
     /// Changes in a batch at most; at least 1.

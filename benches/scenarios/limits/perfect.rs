@@ -9,6 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::Number;
+use tokio::sync::mpsc;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
@@ -20,8 +21,10 @@ use crate::table;
 
 /// Users read at a time: about 4 MiB of documents.
 const RANGE: i64 = 3_000;
-/// Changed users read at a time, as many as docmill reads.
-const CHANGED: usize = 1_000;
+/// Changed users taken together, and read at a time: as docmill does.
+const CHANGED: [usize; 2] = [4_000, 1_000];
+/// Bodies that wait to be posted.
+const READ_AHEAD: usize = 1;
 const USERS: &str = "select id, name, email, country, created_at from users where id";
 const ORDERS: &str = "select id, user_id, status, placed_at, note from orders where user_id";
 /// As the shop's builder has it: as a join it takes half as long again.
@@ -73,17 +76,21 @@ pub async fn backfill(ground: &Ground, rows: &Rows) -> Figure {
     make_index(&place.search).await;
     let (reader, http) = (Reader::connect(&place).await, crate::support::http_client());
     let index = place.search.index("users");
+    let (bodies, read) = mpsc::channel(READ_AHEAD);
     let (meter, begin) = (Meter::start(ground, &[]), Instant::now());
-    // One is read while others are posted.
-    let posts = stream::iter(ranges(rows))
-        .map(|range| reader.read(range, &index))
-        .buffered(1)
-        .map(|body| post(&http, &place.search.url, body))
-        .buffer_unordered(IN_FLIGHT);
+    let reading = ranges(rows);
+    tokio::spawn(async move {
+        for range in reading {
+            if bodies.send(reader.read(range, &index).await).await.is_err() {
+                break;
+            }
+        }
+    });
+    let next = |mut read: mpsc::Receiver<Bytes>| async { read.recv().await.map(|body| (body, read)) };
+    let posts = stream::unfold(read, next).map(|body| post(&http, &place.search.url, body)).buffer_unordered(IN_FLIGHT);
     posts.try_collect::<Vec<()>>().await.expect("a bulk request is taken");
     let course = course(begin, meter.used());
     let wrong = crate::check::wrong_users(&place).await;
-    drop(reader);
     ground.clear(place).await;
     Figure { wrong, ..Figure::new(scenario::BACKFILL, table::PERFECT, rows.documents(), course) }
 }
@@ -97,12 +104,13 @@ pub async fn read(ground: &Ground, rows: &Rows) -> Figure {
 /// The users of so many changes of roots, in their order: rows that lie far apart.
 pub async fn read_changed(ground: &Ground, rows: &Rows, changes: u32) -> Figure {
     let ids: Vec<i64> = (1..=changes.into()).map(|change| scenario::changed_root(change, rows)).collect();
-    let sorted = |ids: &[i64]| {
+    let [together, at_a_time] = CHANGED;
+    let lists = |ids: &[i64]| {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
-        Ids::List(ids)
+        ids.chunks(at_a_time).map(|ids| Ids::List(ids.to_vec())).collect::<Vec<_>>()
     };
-    let course = read_all(ground, rows, ids.chunks(CHANGED).map(sorted).collect()).await;
+    let course = read_all(ground, rows, ids.chunks(together).flat_map(lists).collect()).await;
     Figure::new(scenario::ROOTS_NULL, table::BARE_READ, changes.into(), course)
 }
 

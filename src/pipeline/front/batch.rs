@@ -1,6 +1,7 @@
 //! Batch: as many changes as are there, and no waiting when nothing else is going on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
@@ -66,8 +67,9 @@ impl Drop for InFlight {
     }
 }
 
-/// Batches closed early only while fewer than this many are in flight: one is built while the next one gathers.
-const IN_FLIGHT_IDLE: usize = 1;
+/// How long the first change of a batch waits for the one batch that is in flight, or for company: two small batches cost twice as
+/// much as one and, where the sink answers within that time, are not durable sooner.
+const COMPANY_WAIT: Duration = Duration::from_millis(10);
 
 /// Makes batches of what `queue` holds until it ends.
 pub async fn run(
@@ -81,7 +83,7 @@ pub async fn run(
     while let Some(first) = queue.recv().await {
         let mut gathering = Gathering::default();
         gathering.add(first);
-        let deadline = Instant::now() + policy.max_delay;
+        let (soon, deadline) = (Instant::now() + policy.max_delay.min(COMPANY_WAIT), Instant::now() + policy.max_delay);
         let mut ended = false;
         while !gathering.full(&policy) {
             if let Some(queued) = queue.try_recv() {
@@ -89,7 +91,7 @@ pub async fn run(
                 continue;
             }
             let flying = *in_flight.borrow_and_update();
-            if flying < IN_FLIGHT_IDLE {
+            if flying == 0 {
                 break;
             }
             // Something is being worked on: company may come, or the work may end.
@@ -99,7 +101,7 @@ pub async fn run(
                     _ = in_flight.changed() => None,
                 }
             };
-            match timeout_at(deadline, wake).await {
+            match timeout_at(if flying == 1 { soon } else { deadline }, wake).await {
                 Ok(Some(Some(queued))) => gathering.add(queued),
                 Ok(Some(None)) => {
                     ended = true;

@@ -13,6 +13,8 @@ use crate::support::shop;
 /// Without a merge for that long a search engine is at rest.
 const SETTLED: Duration = Duration::from_secs(1);
 
+const SETTLED_MAX: Duration = Duration::from_secs(300);
+
 /// The servers.
 pub struct Ground {
     postgres: EmbeddedPostgres,
@@ -137,11 +139,12 @@ impl Place {
 
     /// Waits until the search engine has no work left from what it was given.
     pub async fn settled(&self) {
-        let path = "_nodes/stats/indices/merge,flush?filter_path=nodes.*.indices.merges.current";
-        let mut quiet_since = Instant::now();
+        let path = "_nodes/stats/indices/merge?filter_path=nodes.*.indices.merges.current";
+        let (begin, mut quiet_since) = (Instant::now(), Instant::now());
         while quiet_since.elapsed() < SETTLED {
             tokio::time::sleep(SETTLED / 20).await;
             let stats: Value = self.search.must(Method::GET, path, None).await;
+            assert!(begin.elapsed() < SETTLED_MAX, "the search engine still merges after {SETTLED_MAX:?}");
             let busy = |node: &Value| node["indices"]["merges"]["current"].as_u64() != Some(0);
             if stats["nodes"].as_object().is_none_or(|nodes| nodes.values().any(busy)) {
                 quiet_since = Instant::now();

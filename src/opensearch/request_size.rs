@@ -45,11 +45,6 @@ impl RequestSize {
         self.lock().bytes
     }
 
-    /// Whether it is less than it may be.
-    pub(super) fn is_reduced(&self) -> bool {
-        self.lock().bytes < self.most
-    }
-
     /// A request of so many bytes leaves.
     pub(super) fn sent(&self, bytes: usize) {
         let mut bound = self.lock();
@@ -66,12 +61,14 @@ impl RequestSize {
     }
 
     /// A request was answered after that time; `full` is whether the bound is why it was no larger, since another one says
-    /// nothing of a larger one.
-    pub(super) fn answered(&self, full: bool, took: Duration) {
-        if full && took <= self.soon {
-            let mut bound = self.lock();
+    /// nothing of a larger one. Whether the bound grew.
+    pub(super) fn answered(&self, full: bool, took: Duration) -> bool {
+        let mut bound = self.lock();
+        let grows = full && took <= self.soon && bound.bytes < self.most;
+        if grows {
             bound.bytes = (bound.bytes + bound.bytes.div_ceil(4)).min(self.most);
         }
+        grows
     }
 
     fn lock(&self) -> MutexGuard<'_, Bound> {
@@ -95,7 +92,7 @@ mod tests {
         let begun = Instant::now();
         [800_000, 3_000, 800_000].into_iter().for_each(|bytes| size.sent(bytes));
         (0..3).for_each(|_| size.unanswered(begun));
-        assert_eq!((size.bytes_max(), size.is_reduced()), (400_000, true));
+        assert_eq!(size.bytes_max(), 400_000);
     }
 
     #[test]
@@ -105,7 +102,7 @@ mod tests {
             size.sent(BYTES_MIN);
             size.unanswered(Instant::now());
         }
-        assert!(!size.is_reduced());
+        assert_eq!(size.bytes_max(), size.most);
         for _ in 0..10 {
             size.sent(800_000);
             size.unanswered(Instant::now());
@@ -118,10 +115,11 @@ mod tests {
         let size = size(Duration::from_secs(1));
         size.sent(800_000);
         size.unanswered(Instant::now());
-        size.answered(false, SHORT);
-        size.answered(true, Duration::from_millis(300));
+        assert!(!size.answered(false, SHORT), "a small one says nothing");
+        assert!(!size.answered(true, Duration::from_millis(300)), "that was not soon");
         assert_eq!(size.bytes_max(), 400_000);
-        (0..20).for_each(|_| size.answered(true, SHORT));
-        assert!(!size.is_reduced());
+        let grown = (0..20).filter(|_| size.answered(true, SHORT)).count();
+        assert!(grown < 20, "then it is as large as it may be, and more of them may be tried");
+        assert_eq!(size.bytes_max(), size.most);
     }
 }

@@ -140,11 +140,9 @@ impl OpenSearch {
         match answer.status {
             status if status.is_success() => {
                 let (outcomes, went) = read(writes, &answer)?;
-                if went == Went::Well {
-                    size.answered(full, took);
-                }
                 // Larger ones first, then more of them.
-                flight.leave(slot, if size.is_reduced() && went == Went::Well { Went::Otherwise } else { went });
+                let grew = went == Went::Well && size.answered(full, took);
+                flight.leave(slot, if grew { Went::Otherwise } else { went });
                 Ok(outcomes)
             }
             StatusCode::TOO_MANY_REQUESTS => {

@@ -25,6 +25,8 @@ mod fail_points;
 mod engine;
 pub mod pipeline;
 
+pub mod tenants;
+
 pub mod ndjson;
 pub mod opensearch;
 pub mod postgres;

@@ -10,6 +10,7 @@
 
 mod builders;
 mod check;
+mod sources;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,16 +22,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
 use crate::config::{PipelineSettings, Settings, SinkSettings};
-use crate::edges::{DocumentBuilder, Failure, FailureClass, Observer, Sink, Waiting};
+use crate::edges::{ChangeCapture, DocumentBuilder, Failure, FailureClass, Observer, Sink, Waiting};
 use crate::ndjson::Ndjson;
 use crate::opensearch::OpenSearch;
 use crate::pipeline::Summary;
-use crate::postgres::Postgres;
 use crate::server::{Served, Server};
 use crate::telemetry::{All, Log, Metrics, PipelineMetrics, Progress, Screen, Status};
+use crate::tenants::SharedCapture;
 use crate::wasm::WasmBuilder;
 use builders::Builders;
 pub use check::check;
+use sources::Sources;
 
 /// Between two attempts to reach a sink that does not answer; it doubles.
 const RECONNECT_FIRST: Duration = Duration::from_millis(500);
@@ -112,6 +114,7 @@ async fn run_pipelines(
 ) -> Result<Vec<Ended>, Failure> {
     let mut builders = Builders::new(settings)?;
     let sinks = Arc::new(Sinks::new(settings));
+    let mut sources = Sources::new(settings);
     let mut running = JoinSet::new();
     let mut names = HashMap::new();
     for (pipeline, status) in settings.pipelines.iter().zip(statuses) {
@@ -130,10 +133,12 @@ async fn run_pipelines(
         let one = One {
             settings: Arc::clone(settings),
             pipeline: pipeline.clone(),
+            neighbours: sources.neighbours(pipeline),
             sinks: Arc::clone(&sinks),
             shutdown: shutdown.clone(),
         };
-        names.insert(running.spawn(one.run(builder, watchers)).id(), pipeline.name.clone());
+        let source = sources.capture(settings, pipeline);
+        names.insert(running.spawn(one.run(builder, source, watchers)).id(), pipeline.name.clone());
     }
     let mut ended = Vec::new();
     while let Some(joined) = running.join_next_with_id().await {
@@ -161,13 +166,21 @@ struct Watchers {
 struct One {
     settings: Arc<Settings>,
     pipeline: PipelineSettings,
+    /// Those who read the same slot.
+    neighbours: Option<Arc<SharedCapture>>,
     sinks: Arc<Sinks>,
     shutdown: CancellationToken,
 }
 
 impl One {
-    async fn run(self, builder: Result<Arc<WasmBuilder>, Failure>, watchers: Watchers) -> Ended {
+    async fn run(
+        self,
+        builder: Result<Arc<WasmBuilder>, Failure>,
+        source: Result<Arc<dyn ChangeCapture>, Failure>,
+        watchers: Watchers,
+    ) -> Ended {
         let name = self.pipeline.name.clone();
+        let neighbours = self.neighbours.clone();
         let one_of_many = self.settings.pipelines.len() > 1;
         let observer: Arc<dyn Observer> = Arc::new(All(vec![
             Arc::new(Log::new(&*name)),
@@ -176,7 +189,10 @@ impl One {
             Arc::new(Progress::new(&*name, watchers.screen.clone())),
         ]));
         let result = match builder {
-            Ok(builder) => self.engine(builder, observer).await.map_err(Trouble::Running),
+            Ok(builder) => match source {
+                Ok(source) => self.engine(builder, source, observer).await.map_err(Trouble::Running),
+                Err(failure) => Err(Trouble::Running(failure)),
+            },
             Err(failure) => Err(Trouble::Configuration(failure)),
         };
         let failure = result.as_ref().err().map(Trouble::failure);
@@ -186,15 +202,22 @@ impl One {
         {
             tracing::error!(pipeline = %name, "the pipeline ended: {}", failure.chain());
         }
+        if let Some(neighbours) = neighbours {
+            neighbours.not_coming(&name);
+        }
         watchers.status.ended(failure);
         watchers.metrics.ended();
         Ended { pipeline: name, result }
     }
 
-    async fn engine(self, builder: Arc<WasmBuilder>, observer: Arc<dyn Observer>) -> Result<Summary, Failure> {
-        let pipeline = &self.pipeline;
-        let source = Postgres::new(self.settings.postgres_options(pipeline))?;
+    async fn engine(
+        self,
+        builder: Arc<WasmBuilder>,
+        source: Arc<dyn ChangeCapture>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Summary, Failure> {
         let Some(sink) = self.reach_sink(&*observer).await? else { return Ok(Summary::default()) };
+        let pipeline = &self.pipeline;
         Engine::new(source, builder, sink)
             .with_name(&*pipeline.name)
             .with_schema(&*pipeline.schema)

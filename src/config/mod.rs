@@ -5,9 +5,8 @@
 //!                                      └──────── problems, warnings ◀──┘
 //! ```
 //!
-//! Several pipelines on one source each need a replication slot: sharing one capture comes with tenants. Until then a pipeline
-//! reads the source's slot if it is the only one there, and every further one says `slot = "own"` (then it is named
-//! `SLOT_PIPELINE`) or names one; anything else is refused rather than left to fight over one slot.
+//! Pipelines that say nothing about a slot share their source's: one replication slot, decoded once. `slot = "own"` gives a pipeline
+//! one for itself (named `SLOT_PIPELINE`), `slot = "NAME"` one of that name; two pipelines that name the same are refused.
 
 mod expand;
 mod options;

@@ -25,6 +25,7 @@ impl Settings {
         options.connect_timeout = source.connect_timeout.unwrap_or(options.connect_timeout);
         options.statement_timeout = source.statement_timeout.unwrap_or(options.statement_timeout);
         options.read_connections_max = source.read_connections.unwrap_or(options.read_connections_max);
+        options.read_connections_total = source.read_connections_total.unwrap_or(options.read_connections_total);
         options
     }
 

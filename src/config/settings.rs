@@ -41,6 +41,8 @@ pub struct SourceSettings {
     pub statement_timeout: Option<Duration>,
     /// Connections for reads at most, for each pipeline.
     pub read_connections: Option<usize>,
+    /// Connections for reads at most, of all pipelines that share its slot.
+    pub read_connections_total: Option<usize>,
     /// Whether sessions set `synchronous_commit = off` for themselves, which docmill cannot see.
     pub assume_async_commits: bool,
 }
@@ -115,7 +117,7 @@ pub struct PipelineSettings {
     pub name: String,
     /// Its source.
     pub source: String,
-    /// The replication slot it reads: its own, or the source's when nobody else reads that.
+    /// The replication slot it reads: its own, or the source's, which every pipeline shares that says nothing else.
     pub slot: String,
     /// Its sink.
     pub sink: String,
@@ -145,7 +147,8 @@ pub struct PipelineSettings {
     pub on_lost_slot: OnLostSlot,
     /// How long a request that nobody answered may still be applied by the sink.
     pub late_window: Option<Duration>,
-    /// How far behind it may be before it no longer holds the slot. Read and checked; not enforced yet.
+    /// Bytes of log that may be kept for it: when it is further behind it is parked, and when it can go on all its documents are
+    /// assembled again. `None` for no limit where it has the slot for itself, and for 10 GiB where it shares it.
     pub max_lag: Option<u64>,
 }
 

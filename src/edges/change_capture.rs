@@ -45,6 +45,8 @@ pub struct OpenRequest<'a> {
     /// Whether a destination was fed from this stream before, so that a record of changes that is not there any more is lost
     /// and not just still to be made.
     pub known: bool,
+    /// Up to where that destination has everything, where it is known: a stream that is shared need not bring it again.
+    pub since: Option<Since>,
     /// What to do when it is lost.
     pub on_lost: OnLostSlot,
     /// Told what the stream waits on, now and later.
@@ -54,8 +56,17 @@ pub struct OpenRequest<'a> {
 impl<'a> OpenRequest<'a> {
     /// For these tables, of a source that nobody was fed from yet, with nobody told.
     pub fn of(tables: &'a [CapturedTable]) -> Self {
-        Self { tables, known: false, on_lost: OnLostSlot::default(), observer: Arc::new(Silent) }
+        Self { tables, known: false, since: None, on_lost: OnLostSlot::default(), observer: Arc::new(Silent) }
     }
+}
+
+/// Everything of this source at or before a position is durable in the destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The source. A position means nothing in the log of another.
+    pub source: SourceIdentity,
+    /// The position.
+    pub position: Position,
 }
 
 /// What happens when changes since the checkpoint are lost: the slot is gone, was given up by the server, made again or moved on

@@ -18,13 +18,14 @@ mod index_admin;
 mod observer;
 mod ownership;
 mod row_reader;
+mod sharing;
 mod sink;
 mod state;
 mod work_queue;
 
 pub use change_capture::{
-    CaptureEvent, CapturedTable, Catalog, ChangeCapture, ChangeStream, Lost, OnLostSlot, OpenRequest, SlotReport,
-    StreamStart,
+    CaptureEvent, CapturedTable, Catalog, ChangeCapture, ChangeStream, Lost, OnLostSlot, OpenRequest, Since,
+    SlotReport, StreamStart,
 };
 pub use document_builder::{AssembleRequest, DocumentBuilder};
 pub use failure::{Failure, FailureClass};
@@ -33,6 +34,7 @@ pub use index_admin::{Generation, HeldId, IdPage, IndexAdmin};
 pub use observer::{Observer, PassReport, Silent, Waiting, Written};
 pub use ownership::{Ownership, SoleOwner};
 pub use row_reader::{Chunk, IdCursor, QuerySet, RowReader, Snapshot};
+pub use sharing::{SharedSource, TenantSource};
 pub use sink::{Sink, Write, WriteOutcome};
 pub use state::{MemoryState, Revision, State};
 pub use work_queue::{Lease, Settled, TaskReport, Ticket, WorkQueue};

@@ -93,6 +93,8 @@ pub enum Waiting {
     Sink,
     /// A marker has not come back.
     Barrier,
+    /// Other pipelines that read the same record of changes are still starting.
+    Neighbour,
 }
 
 impl Waiting {
@@ -105,6 +107,7 @@ impl Waiting {
             Waiting::Visibility => "visibility",
             Waiting::Sink => "sink",
             Waiting::Barrier => "barrier",
+            Waiting::Neighbour => "neighbour",
         }
     }
 }

@@ -28,6 +28,8 @@ mod tally;
 // For benches/parts.rs.
 #[doc(hidden)]
 pub use front::{ack::Watermark, batch::End};
+// Between a shared stream and its pipelines it is the same queue.
+pub(crate) use front::queue;
 pub use in_process::InProcessQueue;
 pub use owner::Owner;
 pub use policy::{BatchPolicy, FailurePolicies, FlowLimits, OnRejected};

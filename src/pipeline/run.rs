@@ -25,7 +25,7 @@ use super::tables::captured_tables;
 use super::tally::{Summary, Tally};
 use crate::edges::{
     ChangeCapture, ChangeStream, DocumentBuilder, Failure, FailureClass, Observer, OnLostSlot, OpenRequest, QuerySet,
-    Sink, StreamStart, WorkQueue,
+    Since, Sink, StreamStart, WorkQueue,
 };
 use crate::fail_points::reached;
 use crate::model::Position;
@@ -147,8 +147,14 @@ impl Flow {
         let queries = self.retry(observer, "prepare", || reader.prepare(declaration)).await?;
         let tables = captured_tables(declaration, &self.schema);
         let state = self.sink.state();
-        let known = self.retry(observer, "state.load", || state.load(&self.name)).await?.is_some();
-        let request = OpenRequest { tables: &tables, known, on_lost: self.on_lost, observer: Arc::clone(observer) };
+        let before = self.retry(observer, "state.load", || state.load(&self.name)).await?.map(|(state, _)| state);
+        let request = OpenRequest {
+            tables: &tables,
+            known: before.is_some(),
+            since: before.map(|state| Since { source: state.source, position: state.checkpoint }),
+            on_lost: self.on_lost,
+            observer: Arc::clone(observer),
+        };
         let stream = capture::open(&*self.source, &request, &self.limits, stop).await?;
         let (ledger, late) = tokio::select! {
             biased;

@@ -35,7 +35,7 @@ async fn look(
     declaration: Option<&Declaration>,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Failure> {
-    let source = Arc::new(Source::new(options.clone())?);
+    let source = Arc::new(Source::new(options.clone(), true)?);
     slot::check_name(&options.slot)?;
     let control = source.connect_control().await?;
     let reader = source.connect_reader().await?;

@@ -5,6 +5,7 @@
 //! open       server, tables, privileges ─▶ publication ─▶ slot ─▶ START_REPLICATION ─▶ quiet point
 //! stream     pgoutput ─▶ relation ─▶ fence ─▶ events            (confirm, mark, heartbeat)
 //! reader     prepare ─▶ query_set ─▶ pool ─▶ snapshot, ids      chunk, estimate
+//! sharing    one stream for many flows: copies of the slot, and what each flow's role may see
 //! link       capture tells readers on which server, and whether, they may read
 //! ```
 //!
@@ -44,8 +45,10 @@ mod quiet_point;
 mod quote;
 mod reader;
 mod relation;
+mod room;
 mod server;
 mod settings;
+mod sharing;
 mod slot;
 mod slot_reports;
 mod source;
@@ -60,6 +63,7 @@ use async_trait::async_trait;
 
 pub use check::check;
 pub use options::PostgresOptions;
+pub use sharing::PostgresTenant;
 
 use crate::edges::{ChangeCapture, ChangeStream, Failure, OpenRequest, RowReader, SlotReport};
 use chunk::Chunks;
@@ -83,9 +87,23 @@ impl Postgres {
     ///
     /// `Fatal` when a connection string is not understood, or outside of a tokio runtime.
     pub fn new(options: PostgresOptions) -> Result<Arc<Self>, Failure> {
-        let source = Arc::new(Source::new(options)?);
+        Ok(Self::over(Source::new(options, true)?))
+    }
+
+    /// A source whose stream several flows share. Nothing is read through it: each flow reads as a role of its own, by a
+    /// [`PostgresTenant`].
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn shared(options: PostgresOptions) -> Result<Arc<Self>, Failure> {
+        Ok(Self::over(Source::new(PostgresOptions { reader_url: None, ..options }, false)?))
+    }
+
+    fn over(source: Source) -> Arc<Self> {
+        let source = Arc::new(source);
         let reader = Arc::new(Reader { pool: Pool::new(Arc::clone(&source)), chunks: Chunks::default() });
-        Ok(Arc::new(Self { source, reader, slot_reports: SlotReports::default() }))
+        Arc::new(Self { source, reader, slot_reports: SlotReports::default() })
     }
 }
 

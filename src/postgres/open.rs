@@ -20,7 +20,7 @@ use super::relation::Relations;
 use super::source::Source;
 use super::stream::Stream;
 use super::{catalog_sign, identity, privileges, publication, quiet_point, quote, server, slot};
-use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, OpenRequest, StreamStart};
+use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, Observer, OpenRequest, StreamStart};
 use crate::model::{Position, SourceIdentity};
 
 /// Opens the stream of changes of these tables.
@@ -41,7 +41,7 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     let quiet_for = source.quiet.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let class = if quiet_for.is_some() { FailureClass::Transient } else { FailureClass::Fatal };
     let going_on = published.as_ref().filter(|_| quiet_for.is_some());
-    let catalog = look_at_tables(&control, &reader, tables, going_on).await?;
+    let catalog = look_at_tables(&control, source.reads.then_some(&reader), tables, going_on).await?;
 
     if let Some(slot) = &slot {
         refuse(FailureClass::Fatal, "use the slot", &slot::problems(&options.slot, slot, &facts.database))?;
@@ -85,28 +85,23 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     // Not only when something was made just now: whoever ran the ALTER PUBLICATION, or crashed after it, did not wait for us.
     // A stream that this process opens again has it behind itself: then a transaction that is open for hours holds up nothing.
     let entries = catalog_sign::look(&control.client, &options.publication, tables).await?.entries;
-    if created || quiet_for.as_ref() != Some(&entries) {
+    if created || !is_quiet(quiet_for.as_ref(), &entries) {
         quiet_point::wait(&control.client, observer).await?;
-        *source.quiet.lock().unwrap_or_else(PoisonError::into_inner) = Some(entries.clone());
+        source
+            .quiet
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_default()
+            .extend(entries.clone());
     }
 
     let server = server::identity(&control.client).await?;
     if server.system_identifier != system.system_id {
         return Err(Failure::transient("failed to open the stream: two connections to the source reached two servers"));
     }
-    let crash = server::crash_facts(&control.client).await?;
-    let start = StreamStart {
-        identity: SourceIdentity {
-            system_identifier: system.system_id,
-            timeline: system.timeline,
-            database: facts.database,
-            slot: options.slot.clone(),
-        },
-        created,
-        crash_sign: crash.sign,
-        loses_commits: crash.loses_commits || options.assume_async_commits,
-        ..positions(&control, options).await?
-    };
+    let mut start = standing(&control, options, server.clone(), facts.database).await?;
+    start.identity.timeline = system.timeline;
+    start.created = created;
     let reading = server::identity(&reader.client).await?;
     if reading != server {
         return Err(Failure::transient(format!(
@@ -166,7 +161,7 @@ fn slot_failed(tried: &str, slot: &str, error: PgWireError) -> Failure {
 /// on, what its tables' old rows do not tell any more is made up for, and what is not there is waited for.
 async fn look_at_tables(
     control: &Connection,
-    reader: &Connection,
+    reader: Option<&Connection>,
     tables: &[CapturedTable],
     going_on: Option<&publication::PublicationFacts>,
 ) -> Result<Vec<Option<TableFacts>>, Failure> {
@@ -184,7 +179,10 @@ async fn look_at_tables(
         })
         .collect();
     problems.extend(publication::hidden_under_roots(tables, &catalog));
-    let hidden = privileges::problems(&reader.client, tables, &catalog).await?;
+    let hidden = match reader {
+        Some(reader) => privileges::problems(&reader.client, tables, &catalog).await?,
+        None => Vec::new(),
+    };
     let waits = going_on.is_some() && hidden.is_empty();
     problems.extend(hidden);
     let class = if waits { FailureClass::Transient } else { FailureClass::Fatal };
@@ -192,8 +190,65 @@ async fn look_at_tables(
     Ok(catalog)
 }
 
-/// Where the slot and the log stand now.
-async fn positions(control: &Connection, options: &super::PostgresOptions) -> Result<StreamStart, Failure> {
+/// Whether a stream of this process has passed the quiet point of these entries of the publication.
+fn is_quiet(quiet_for: Option<&Catalog>, entries: &Catalog) -> bool {
+    quiet_for.is_some_and(|quiet| entries.iter().all(|(table, entry)| quiet.get(table) == Some(entry)))
+}
+
+/// Looks at the tables that one of many flows wants of a stream that is shared, with the eyes of that flow's role, and adds to the
+/// publication what is missing. While there is no stream yet, opening it does the rest.
+pub(super) async fn admit(
+    source: &Arc<Source>,
+    tables: &[CapturedTable],
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    let options = &source.options;
+    let control = source.connect_control().await?;
+    let reader = source.connect_reader().await?;
+    let facts = server::facts(&control.client).await?;
+    let slot = slot::facts(&control.client, &options.slot).await?;
+    let published = publication::facts(&control.client, &options.publication).await?;
+    let quiet_for = source.quiet.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let going_on = published.as_ref().filter(|_| quiet_for.is_some());
+    let catalog = look_at_tables(&control, Some(&reader), tables, going_on).await?;
+    let Some(published) = published else { return Ok(()) };
+    let problems = publication::problems(&options.publication, &published, tables, &catalog);
+    refuse(FailureClass::Fatal, "use the publication", &problems)?;
+    if slot.is_none() || quiet_for.is_none() {
+        return Ok(());
+    }
+    publication::ensure(&control.client, options, facts.version, tables, Some(&published)).await?;
+    let entries = catalog_sign::look(&control.client, &options.publication, tables).await?.entries;
+    if !is_quiet(quiet_for.as_ref(), &entries) {
+        quiet_point::wait(&control.client, observer).await?;
+        // Emptied meanwhile by an opening that made the slot anew: then that one waits for all of them.
+        if let Some(quiet) = &mut *source.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+            && !quiet.is_empty()
+        {
+            quiet.extend(entries);
+        }
+    }
+    Ok(())
+}
+
+/// How the source stands now, for whoever joins a stream that is open.
+pub(super) async fn stand(source: &Arc<Source>, tables: &[CapturedTable]) -> Result<StreamStart, Failure> {
+    let control = source.connect_control().await?;
+    let facts = server::facts(&control.client).await?;
+    let server = server::identity(&control.client).await?;
+    let signs = catalog_sign::look(&control.client, &source.options.publication, tables).await?;
+    let start = standing(&control, &source.options, server, facts.database).await?;
+    Ok(StreamStart { catalog: signs.catalog, ..start })
+}
+
+/// Which server it is, and where the slot and the log stand.
+async fn standing(
+    control: &Connection,
+    options: &super::PostgresOptions,
+    server: server::ServerIdentity,
+    database: String,
+) -> Result<StreamStart, Failure> {
+    let crash = server::crash_facts(&control.client).await?;
     let sql = "select s.confirmed_flush_lsn::text, pg_current_wal_flush_lsn()::text, \
                  pg_snapshot_xmax(pg_current_snapshot())::text \
                from pg_replication_slots s where s.slot_name = $1";
@@ -212,14 +267,14 @@ async fn positions(control: &Connection, options: &super::PostgresOptions) -> Re
             Failure::transient(format!("failed to {tried}")).with_source(error)
         })?,
         created: false,
-        crash_sign: None,
-        loses_commits: false,
+        crash_sign: crash.sign,
+        loses_commits: crash.loses_commits || options.assume_async_commits,
         catalog: Catalog::new(),
         identity: SourceIdentity {
-            system_identifier: String::new(),
-            timeline: 0,
-            database: String::new(),
-            slot: String::new(),
+            system_identifier: server.system_identifier,
+            timeline: server.timeline,
+            database,
+            slot: options.slot.clone(),
         },
     })
 }

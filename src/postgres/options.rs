@@ -22,6 +22,8 @@ pub struct PostgresOptions {
     pub heartbeat: Option<Duration>,
     /// Connections for reads at most; at least 3, since two passes may hold one each while they wait for documents.
     pub read_connections_max: usize,
+    /// Those of all pipelines that share the source together.
+    pub read_connections_total: usize,
     /// A read connection that was idle for that long is closed.
     pub read_connection_idle_max: Duration,
     /// How long one statement of a read may take on the server.
@@ -69,6 +71,7 @@ impl Default for PostgresOptions {
             schema: "public".to_owned(),
             heartbeat: Some(Duration::from_secs(30)),
             read_connections_max: 6,
+            read_connections_total: 20,
             read_connection_idle_max: Duration::from_secs(60),
             statement_timeout: Duration::from_secs(30),
             read_wait_max: Duration::from_secs(30),

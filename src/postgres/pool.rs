@@ -49,6 +49,8 @@ pub(super) struct ReadConnection {
     /// Of capture, when it was made.
     epoch: u64,
     statements: HashMap<Arc<str>, Statement>,
+    /// One of those that all pipelines of the source may have.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl ReadConnection {
@@ -77,6 +79,9 @@ impl Pool {
         let sweeping = sweep(Arc::downgrade(&pool), pool.source.options.read_connection_idle_max);
         let sweeper = AbortOnDropHandle::new(pool.source.runtime.spawn(sweeping));
         *pool.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeper);
+        if let Some(room) = &pool.source.room {
+            room.shelter(&pool);
+        }
         pool
     }
 
@@ -128,6 +133,10 @@ impl Pool {
         if let Some(connection) = self.take_idle(epoch) {
             return Ok(lease(connection));
         }
+        let _place = match &self.source.room {
+            Some(room) => Some(room.place(wait_max).await?),
+            None => None,
+        };
         let connection = self.source.connect_reader().await?;
         if let Some(captured) = captured {
             let found = server::identity(&connection.client).await?;
@@ -138,7 +147,7 @@ impl Pool {
                 )));
             }
         }
-        Ok(lease(ReadConnection { connection, epoch, statements: HashMap::new() }))
+        Ok(lease(ReadConnection { connection, epoch, statements: HashMap::new(), _place }))
     }
 
     fn take_idle(&self, epoch: u64) -> Option<ReadConnection> {
@@ -149,8 +158,26 @@ impl Pool {
     }
 
     fn give_back(&self, connection: ReadConnection) {
+        // Somebody else waits for its place.
+        if self.source.room.as_ref().is_some_and(|room| room.is_wanted()) {
+            return;
+        }
         let since = Instant::now();
         self.locked().push(Idle { connection, since });
+    }
+
+    /// Since when the connection rests that was used longest ago.
+    pub fn oldest_idle(&self) -> Option<Instant> {
+        self.locked().iter().map(|idle| idle.since).min()
+    }
+
+    /// Closes it.
+    pub fn close_oldest(&self) {
+        let mut idle = self.locked();
+        let oldest = idle.iter().enumerate().min_by_key(|(_, idle)| idle.since).map(|(place, _)| place);
+        if let Some(place) = oldest {
+            idle.swap_remove(place);
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Vec<Idle>> {

@@ -15,14 +15,17 @@ use crate::edges::{CapturedTable, Failure, FailureClass};
 /// The watch of one stream. It ends with it.
 #[derive(Debug)]
 pub(super) struct PrivilegeWatch {
-    lost: oneshot::Receiver<Failure>,
-    _looking: AbortOnDropHandle<()>,
+    /// None where nobody's privileges are at stake.
+    looking: Option<(oneshot::Receiver<Failure>, AbortOnDropHandle<()>)>,
 }
 
 impl PrivilegeWatch {
     /// Looks every `privileges_every` of the source's options, on a connection of its own each time.
     pub fn new(source: &Arc<Source>, tables: &[CapturedTable]) -> Self {
         let (tell, lost) = oneshot::channel();
+        if !source.reads {
+            return Self { looking: None };
+        }
         let (looking, tables) = (Arc::clone(source), tables.to_vec());
         // On a task of its own, because the stream may be busy, or wait, for longer than that.
         let looking = source.runtime.spawn(async move {
@@ -39,17 +42,18 @@ impl PrivilegeWatch {
                 }
             }
         });
-        Self { lost, _looking: AbortOnDropHandle::new(looking) }
+        Self { looking: Some((lost, AbortOnDropHandle::new(looking))) }
     }
 
     /// Why the stream must end, if it must by now.
     pub fn lost(&mut self) -> Option<Failure> {
-        self.lost.try_recv().ok()
+        self.looking.as_mut()?.0.try_recv().ok()
     }
 
     /// Waits until the stream must end. May be dropped at any time.
     pub async fn run(&mut self) -> Failure {
-        match (&mut self.lost).await {
+        let Some((lost, _)) = &mut self.looking else { return std::future::pending().await };
+        match lost.await {
             Ok(failure) => failure,
             Err(_) => std::future::pending().await,
         }

@@ -1,6 +1,6 @@
 //! [`Source`]: what one `Postgres` and its readers share: options, where to connect, and whether capture is there.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -9,6 +9,7 @@ use super::connect::{Connection, FORMS};
 use super::error::failed;
 use super::link::Link;
 use super::options::PostgresOptions;
+use super::room::Room;
 use super::settings::Settings;
 use super::{quote, server};
 use crate::edges::{Catalog, Failure};
@@ -21,13 +22,17 @@ pub(super) struct Source {
     pub reader: Settings,
     pub link: Link,
     /// The publication's entries for which a stream of this process has passed its quiet point.
-    pub quiet: Mutex<Option<Catalog>>,
+    pub quiet: Arc<Mutex<Option<Catalog>>>,
+    /// Whether rows are read by its reader role. Of a stream that is shared, each tenant reads as its own.
+    pub reads: bool,
+    /// What the read connections of all its pipelines share, where they are several.
+    pub room: Option<Arc<Room>>,
     /// Where connections are driven, whoever asks for them: guests have a runtime of their own.
     pub runtime: Handle,
 }
 
 impl Source {
-    pub fn new(options: PostgresOptions) -> Result<Self, Failure> {
+    pub fn new(options: PostgresOptions, reads: bool) -> Result<Self, Failure> {
         let capture = Settings::parse(&options.url)?;
         let reader = match &options.reader_url {
             Some(url) => Settings::parse(url)?,
@@ -37,7 +42,41 @@ impl Source {
             Failure::fatal("failed to set up the source: there is no tokio runtime to drive its connections")
                 .with_source(error)
         })?;
-        Ok(Self { options, capture, reader, link: Link::new(), quiet: Mutex::new(None), runtime })
+        let room = (!reads).then(|| Room::new(options.read_connections_total));
+        Ok(Self { options, capture, reader, link: Link::new(), quiet: Arc::default(), reads, room, runtime })
+    }
+
+    /// The same capture, with rows read as another role says; reads begin while the stream of `self` is open.
+    pub fn for_tenant(&self, options: PostgresOptions) -> Result<Self, Failure> {
+        let PostgresOptions { url, slot, publication, .. } = self.options.clone();
+        let reader = match &options.reader_url {
+            Some(url) => Settings::parse(url)?,
+            None => self.capture.clone(),
+        };
+        Ok(Self {
+            options: PostgresOptions { url, slot, publication, ..options },
+            capture: self.capture.clone(),
+            reader,
+            link: self.link.clone(),
+            quiet: Arc::clone(&self.quiet),
+            reads: true,
+            room: self.room.clone(),
+            runtime: self.runtime.clone(),
+        })
+    }
+
+    /// The same source, captured by another slot.
+    pub fn for_copy(&self, options: PostgresOptions) -> Self {
+        Self {
+            options,
+            capture: self.capture.clone(),
+            reader: self.reader.clone(),
+            link: Link::new(),
+            quiet: Arc::clone(&self.quiet),
+            reads: false,
+            room: self.room.clone(),
+            runtime: self.runtime.clone(),
+        }
     }
 
     /// A connection of the capture role, for the catalog and for markers.

@@ -25,5 +25,6 @@ mod shop;
 mod shop_oracle;
 mod slots;
 mod support;
+mod tenants;
 mod tidy;
 mod wasm;

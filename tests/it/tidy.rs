@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Rules that tests switch off: who holds a rule asks it.
     ("fail_points", &[]),
     ("engine", &["model", "edges", "pipeline"]),
+    ("tenants", &["model", "edges", "pipeline", "engine"]),
     ("embedded", &["model", "edges"]),
     ("config", &["model", "edges", "pipeline", "engine", "postgres", "wasm", "opensearch", "ndjson"]),
     ("telemetry", &["model", "edges", "pipeline", "engine"]),
@@ -30,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "wasm",
             "opensearch",
             "ndjson",
+            "tenants",
             "config",
             "telemetry",
             "server",

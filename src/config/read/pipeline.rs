@@ -56,12 +56,7 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
     let skip_backfill = table.get("skip_backfill").and_then(|entry| entry.boolean());
     let on_lost_slot = table.get("on_lost_slot").and_then(|entry| entry.word(&ON_LOST_SLOT)).unwrap_or_default();
     let late_window = table.get("late_window").and_then(|entry| entry.duration(LATE_WINDOW_MIN));
-    let max_lag = table.get("max_lag").and_then(|entry| {
-        let size = entry.size(1 << 20);
-        let notice = "this docmill reads and checks it, but does not detach a pipeline that is behind yet";
-        entry.reading.collector.warning(entry.at(), &entry.key, notice);
-        size
-    });
+    let max_lag = table.get("max_lag").and_then(|entry| entry.size(1 << 20));
 
     let (at, key) = (table.at.clone(), table.key.clone());
     table.finish();

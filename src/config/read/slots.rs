@@ -9,6 +9,8 @@ use crate::config::value::Entry;
 
 /// PostgreSQL's limit on names.
 const SLOT_BYTES_MAX: usize = 63;
+/// What the name of a copy adds to that of the slot.
+const COPY_BYTES: usize = 10;
 
 /// What a pipeline says about its slot.
 pub(super) struct Spot {
@@ -44,7 +46,7 @@ fn is_slot(name: &str) -> bool {
     (1..=SLOT_BYTES_MAX).contains(&name.len()) && name.bytes().all(letter)
 }
 
-/// The slot of each pipeline; says which pipelines would read the same one.
+/// The slot of each pipeline. Those that say nothing share their source's; any other one is for one pipeline.
 pub(super) fn assign(
     spots: &[Spot],
     sources: &BTreeMap<String, SourceSettings>,
@@ -65,6 +67,20 @@ pub(super) fn assign(
         if !is_slot(&slot) {
             let found = format!("its slot would be named {slot}, and a slot's name has at most {SLOT_BYTES_MAX} bytes");
             collector.problem(spot.at.clone(), &spot.key, format!("{found}; name one with `slot = \"…\"`"));
+            continue;
+        }
+        let together = |other: &Spot| {
+            matches!((&spot.wish, &other.wish), (Wish::Shared, Wish::Shared)) && spot.source == other.source
+        };
+        if let Some(other) = taken.get(&(source.url.expose(), slot.clone()))
+            && together(other)
+        {
+            if slot.len() + COPY_BYTES > SLOT_BYTES_MAX {
+                let most = SLOT_BYTES_MAX - COPY_BYTES;
+                let found = format!("pipelines share slot {slot}, and the name of a slot that is shared has at most {most} bytes");
+                collector.problem(spot.at.clone(), &spot.key, format!("{found}: give the source a shorter one"));
+            }
+            slots.insert(spot.pipeline.clone(), slot);
             continue;
         }
         if let Some(other) = taken.get(&(source.url.expose(), slot.clone())) {

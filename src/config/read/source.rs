@@ -31,6 +31,7 @@ pub(super) fn read(mut table: Table<'_, '_>) -> Option<SourceSettings> {
     let connect_timeout = table.get("connect_timeout").and_then(|entry| entry.duration(TIMEOUT_MIN));
     let statement_timeout = table.get("statement_timeout").and_then(|entry| entry.duration(TIMEOUT_MIN));
     let read_connections = table.get("read_connections").and_then(|entry| entry.count(3));
+    let read_connections_total = table.get("read_connections_total").and_then(|entry| entry.count(3));
     let assume_async_commits = table.get("assume_async_commits").and_then(|entry| entry.boolean());
     table.finish();
     Some(SourceSettings {
@@ -41,6 +42,7 @@ pub(super) fn read(mut table: Table<'_, '_>) -> Option<SourceSettings> {
         connect_timeout,
         statement_timeout,
         read_connections: read_connections.map(|count| count as usize),
+        read_connections_total: read_connections_total.map(|count| count as usize),
         assume_async_commits: assume_async_commits.unwrap_or(false),
     })
 }

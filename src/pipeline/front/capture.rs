@@ -11,7 +11,7 @@ use super::dispatch::Published;
 use super::queue::QueueSender;
 use crate::edges::{
     CaptureEvent, CapturedTable, Catalog, ChangeCapture, ChangeStream, Failure, FailureClass, Observer, OnLostSlot,
-    OpenRequest, StreamStart, Waiting,
+    OpenRequest, Since, StreamStart, Waiting,
 };
 use crate::model::Position;
 use crate::pipeline::backoff::Backoff;
@@ -153,6 +153,7 @@ impl Capture {
             let request = OpenRequest {
                 tables: &self.tables,
                 known: true,
+                since: Some(Since { source: start.identity.clone(), position: confirmed }),
                 on_lost: self.on_lost,
                 observer: Arc::clone(&self.observer),
             };

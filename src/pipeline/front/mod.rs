@@ -18,6 +18,6 @@ mod hands;
 pub(super) mod index_watch;
 mod late;
 pub(super) mod passes;
-pub(super) mod queue;
+pub(crate) mod queue;
 pub(super) mod resolve;
 pub(super) mod slot_watch;

@@ -13,8 +13,15 @@ use crate::telemetry::since;
 
 /// Letters of a rejection's kind that become a label.
 const KIND_MAX: usize = 64;
-const WAITS: [Waiting; 6] =
-    [Waiting::Source, Waiting::SlotInUse, Waiting::QuietPoint, Waiting::Visibility, Waiting::Sink, Waiting::Barrier];
+const WAITS: [Waiting; 7] = [
+    Waiting::Source,
+    Waiting::SlotInUse,
+    Waiting::QuietPoint,
+    Waiting::Visibility,
+    Waiting::Sink,
+    Waiting::Barrier,
+    Waiting::Neighbour,
+];
 
 /// Counts for one pipeline.
 pub struct PipelineMetrics {

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod forward;
 pub mod guest;
 pub mod holding_proxy;
+pub mod house;
 pub mod http;
 pub mod lines;
 pub mod opensearch;

@@ -87,12 +87,7 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     let entries = catalog_sign::look(&control.client, &options.publication, tables).await?.entries;
     if created || !is_quiet(quiet_for.as_ref(), &entries) {
         quiet_point::wait(&control.client, observer).await?;
-        source
-            .quiet
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_default()
-            .extend(entries.clone());
+        source.quiet.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().extend(entries.clone());
     }
 
     let server = server::identity(&control.client).await?;

@@ -52,12 +52,7 @@ impl SharedCapture {
 
     /// The capture of one more pipeline. From now on the others wait for it when they begin (for a while), and what it has not
     /// confirmed is kept, up to `max_lag` bytes: then it is parked. So all that will share it are named before the first runs.
-    pub fn tenant(
-        self: &Arc<Self>,
-        name: &str,
-        max_lag: u64,
-        rows: Arc<dyn TenantSource>,
-    ) -> Arc<dyn ChangeCapture> {
+    pub fn tenant(self: &Arc<Self>, name: &str, max_lag: u64, rows: Arc<dyn TenantSource>) -> Arc<dyn ChangeCapture> {
         self.tenants.fetch_add(1, Ordering::Relaxed);
         self.tell(Command::Expect { tenant: name.to_owned(), max_lag });
         Arc::new(Tenant { name: name.to_owned(), shared: Arc::clone(self), rows })
@@ -129,7 +124,8 @@ impl ChangeCapture for Tenant {
         };
         self.shared.tell(Command::Join { tenant: self.name.clone(), want });
         // It answers everybody, as long as it is there.
-        let gone = |_| Err(Failure::fatal("the task that reads changes for several pipelines has ended by an internal error"));
+        let gone =
+            |_| Err(Failure::fatal("the task that reads changes for several pipelines has ended by an internal error"));
         let joined = answer.await.unwrap_or_else(gone)?;
         let denied = self.rows.denied(request.tables);
         let stream = TenantStream::open(self.name.clone(), Arc::clone(&self.shared), request, joined, denied).await?;

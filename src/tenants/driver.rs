@@ -395,14 +395,14 @@ impl Driver {
                 return;
             }
         };
-        for (name, _) in copies {
+        for (name, confirmed) in copies {
             let start = self.start.as_ref();
             let whose = self.places.iter_mut().find(|place| copy_name(start, &place.name) == name);
             match whose {
                 Some(place) if place.copy.is_some() || place.copying => {}
                 Some(place) => {
                     let permit = Arc::clone(&self.copies).try_acquire_owned().ok();
-                    place.copy = Some(SlotCopy { name, permit });
+                    (place.copy, place.left_at) = (Some(SlotCopy { name, permit }), confirmed);
                 }
                 None => {
                     tracing::info!(slot = name, "a copy of the slot that no pipeline needs is dropped");
@@ -439,6 +439,7 @@ impl Driver {
                 {
                     let found = &mut self.places[place];
                     found.hold = found.held();
+                    found.left_at = found.ties.as_ref().map_or(Position::ZERO, |ties| ties.confirmed());
                     (found.ties, found.queue, found.joins_at) = (None, None, None);
                     if found.parked {
                         self.drop_copy(place);

@@ -15,6 +15,8 @@ pub struct SharingOptions {
     pub queue_events_max: usize,
     /// Bytes of them.
     pub queue_bytes_max: usize,
+    /// How long a pipeline may be further behind than its `max_lag` before it is parked.
+    pub park_after: Duration,
     /// A pipeline that comes later is let in by reading the slot again from where it is confirmed if that is no more than so many
     /// bytes; else it catches up on a copy.
     pub rewind_within: u64,
@@ -41,6 +43,7 @@ impl Default for SharingOptions {
             copies_max: 2,
             queue_events_max: 256,
             queue_bytes_max: 4 << 20,
+            park_after: Duration::from_secs(10),
             rewind_within: 16 << 20,
             reopen_every: Duration::from_secs(2),
             join_within: 4 << 20,

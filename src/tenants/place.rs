@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::edges::{CapturedTable, Failure, Observer, OnLostSlot, Since, StreamStart};
 use crate::model::Position;
@@ -125,6 +126,10 @@ pub(super) struct Place {
     pub queue: Option<Arc<QueueSender>>,
     /// What it has already: at or before it nothing is sent.
     pub skip: Position,
+    /// What its last stream had confirmed.
+    pub left_at: Position,
+    /// Since when it is further behind than it may be.
+    pub over_since: Option<Instant>,
     /// The position of what was sent last.
     pub sent: Position,
     /// Up to where it had nothing left to do when that was so last: being behind counts from there.
@@ -156,6 +161,8 @@ impl Place {
             hold: None,
             queue: None,
             skip: Position::ZERO,
+            left_at: Position::ZERO,
+            over_since: None,
             sent: Position::ZERO,
             idle_at: Position::ZERO,
             touched: false,
@@ -188,6 +195,7 @@ impl Place {
                 ties.confirmed()
             }
             (None, Some(hold)) => hold,
+            (None, None) if self.copy.is_some() => self.left_at,
             (None, None) => return None,
         };
         Some(passed.bytes().saturating_sub(confirmed.max(self.idle_at).bytes()))

@@ -300,6 +300,10 @@ impl Driver {
             let found = &mut self.places[place];
             let Some(lag) = found.lag(passed) else { continue };
             if lag <= found.max_lag || found.parked {
+                found.over_since = None;
+                continue;
+            }
+            if found.over_since.get_or_insert_with(Instant::now).elapsed() < self.options.park_after {
                 continue;
             }
             let max_lag = found.max_lag;

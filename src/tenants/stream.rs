@@ -299,7 +299,9 @@ impl TenantStream {
             && let Some((apart, _)) = self.left.take()
         {
             drop(apart);
-            self.presence.shared.tell(Command::Merged { tenant: self.presence.name.clone(), number: self.presence.ties.number });
+            self.presence
+                .shared
+                .tell(Command::Merged { tenant: self.presence.name.clone(), number: self.presence.ties.number });
         }
     }
 }
@@ -327,7 +329,8 @@ impl ChangeStream for TenantStream {
                 }
                 From::Opening(opening) => {
                     let opened = opening.await;
-                    let opened = opened.map_err(|error| Failure::transient("opening was cut off").with_source(error))?;
+                    let opened =
+                        opened.map_err(|error| Failure::transient("opening was cut off").with_source(error))?;
                     self.from = From::Copy(opened?);
                     None
                 }

@@ -17,6 +17,7 @@ fn sharing() -> SharingOptions {
     SharingOptions {
         gather_for: Duration::from_secs(5),
         detach_after: Duration::from_millis(300),
+        park_after: Duration::from_secs(2),
         queue_events_max: 64,
         idle_every: Duration::from_millis(200),
         idle_every_more: Duration::ZERO,

@@ -77,7 +77,9 @@ pub(super) fn assign(
         {
             if slot.len() + COPY_BYTES > SLOT_BYTES_MAX {
                 let most = SLOT_BYTES_MAX - COPY_BYTES;
-                let found = format!("pipelines share slot {slot}, and the name of a slot that is shared has at most {most} bytes");
+                let found = format!(
+                    "pipelines share slot {slot}, and the name of a slot that is shared has at most {most} bytes"
+                );
                 collector.problem(spot.at.clone(), &spot.key, format!("{found}: give the source a shorter one"));
             }
             slots.insert(spot.pipeline.clone(), slot);

@@ -123,8 +123,7 @@ impl Tenant {
     pub async fn new(database: &Database, name: &str, rows: u32) -> Self {
         let search = OpenSearch::fresh().await;
         let proxy = HoldingProxy::before(&search).await;
-        let this =
-            Self { name: name.to_owned(), reader_url: None, search, proxy, seen: Arc::default(), running: None };
+        let this = Self { name: name.to_owned(), reader_url: None, search, proxy, seen: Arc::default(), running: None };
         let statements = format!(
             "create schema {name}; create table {name}.things (id text primary key, name text not null); \
              insert into {name}.things select g::text, 'thing ' || g from generate_series(1, {rows}) g"
@@ -138,7 +137,7 @@ impl Tenant {
         let options = OpenSearchOptions {
             url: self.proxy.search().url.clone(),
             index_prefix: self.search.prefix.clone(),
-            request_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(3),
             ..OpenSearchOptions::default()
         };
         let sink = Search::connect(options).await.unwrap_or_else(|failure| panic!("{}", failure.chain()));
@@ -167,8 +166,10 @@ impl Tenant {
     }
 
     /// Ends it as a crash of its process would.
-    pub fn cut_off(&mut self) {
-        self.running = None;
+    pub async fn cut_off(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.cut().await;
+        }
     }
 
     /// From now on its search engine answers nothing but 503.

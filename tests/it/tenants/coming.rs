@@ -116,7 +116,7 @@ async fn a_pipeline_whose_table_is_refused_fails_alone() {
     assert_eq!(house.ask(published).await, "0");
     house.sql("delete from b.things where id = '1'").await;
     house.sql("alter table b.things add primary key (id)").await;
-    tenants[1].cut_off();
+    tenants[1].cut_off().await;
     let capture = house.capture(&tenants[1], ANY_LAG);
     tenants[1].run(capture).await;
     tenants[1].equal(&house).await;
@@ -139,6 +139,6 @@ async fn a_table_that_goes_away_under_one_pipeline_stops_that_one_alone() {
         .await;
     write(&house, &tenants[0], 0, 500).await;
     tenants[0].equal(&house).await;
-    tenants[1].cut_off();
+    tenants[1].cut_off().await;
     tenants[0].stop().await;
 }

@@ -40,8 +40,9 @@ async fn a_crash_while_one_goes_by_itself_loses_nothing_and_assembles_nothing_ag
     write(&house, &tenants[0], 0, 5000).await;
     house.await_slots(2).await;
     house.await_confirmed().await;
-    tenants.iter_mut().for_each(Tenant::cut_off);
-    drop(house.shared.clone());
+    for tenant in &mut tenants {
+        tenant.cut_off().await;
+    }
     let again = House::on(&house.database, sharing());
     drop(house);
     write(&again, &tenants[1], 0, 300).await;

@@ -21,6 +21,8 @@ pub enum Scenario {
     Transaction,
     #[value(name = "S6")]
     Sandbox,
+    #[value(name = "S7")]
+    Tenants,
     #[value(name = "S9")]
     Growth,
 }

@@ -90,6 +90,12 @@ impl Ground {
         Place { database, search: OpenSearch::at(&self.node.url()), folder, rows: rows.clone(), index: "users" }
     }
 
+    /// Without any rows.
+    pub async fn bare_place(&self, name: &str) -> Place {
+        let rows = Rows { template: "template0".to_owned(), users: 0, products: 0 };
+        self.place(&rows, name).await
+    }
+
     pub async fn clear(&self, place: Place) {
         place.search.remove_all().await;
         let name = &place.database.name;

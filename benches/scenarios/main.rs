@@ -24,6 +24,7 @@ mod round;
 mod scenario;
 mod system;
 mod table;
+mod tenants;
 
 use std::panic::AssertUnwindSafe;
 
@@ -99,6 +100,15 @@ async fn run(run: &Run) {
             measure(systems.docmill.iter().map(of).collect(), &mut table).await;
         }
         ground.forget(rows).await;
+    }
+    if run.wants(Scenario::Tenants) {
+        for _ in 1..=run.rounds() {
+            let wanted = tenants::TENANTS.into_iter().filter(|(_, name)| run.wants_system(name));
+            let of = |(count, name)| {
+                tenants::measure(&ground, count, name, sizes.users / 4, sizes.changes / 4).boxed_local()
+            };
+            measure(wanted.map(of).collect(), &mut table).await;
+        }
     }
     table.print(&ground);
     if table.has_failures() {

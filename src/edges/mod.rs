@@ -34,7 +34,7 @@ pub use index_admin::{Generation, HeldId, IdPage, IndexAdmin};
 pub use observer::{Observer, PassReport, Silent, Waiting, Written};
 pub use ownership::{Ownership, SoleOwner};
 pub use row_reader::{Chunk, IdCursor, QuerySet, RowReader, Snapshot};
-pub use sharing::{SharedSource, TenantSource};
+pub use sharing::{Admitted, SharedSource, TenantSource};
 pub use sink::{Sink, Write, WriteOutcome};
 pub use state::{MemoryState, Revision, State};
 pub use work_queue::{Lease, Settled, TaskReport, Ticket, WorkQueue};

@@ -29,16 +29,31 @@ pub trait SharedSource: ChangeCapture {
     fn on_copy(&self, name: &str) -> Result<Arc<dyn ChangeCapture>, Failure>;
 }
 
+/// What is to be done before tables can be captured in a stream that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// Nothing: their changes have been recorded for a while.
+    Quiet,
+    /// [`TenantSource::quiet`].
+    Recorded,
+    /// There is no record yet; opening the stream waits for all that is needed.
+    Unrecorded,
+}
+
 /// One flow's part of a shared source: its role, its schema, its connections.
 #[async_trait]
 pub trait TenantSource: Debug + Send + Sync {
-    /// Whether its role may capture and read these tables; makes sure that their changes are recorded, where the record is there
-    /// already. When it returns, every transaction that is not recorded in full is visible to a snapshot taken from now on.
+    /// Whether its role may capture and read these tables; makes sure that their changes are recorded, where there is a record
+    /// already.
     ///
     /// # Errors
     ///
     /// As [`ChangeCapture::open`] has them.
-    async fn admit(&self, tables: &[CapturedTable], observer: &Arc<dyn Observer>) -> Result<(), Failure>;
+    async fn admit(&self, tables: &[CapturedTable]) -> Result<Admitted, Failure>;
+
+    /// Waits until every transaction that is not recorded in full is visible to a snapshot taken from now on: for as long as a
+    /// transaction of somebody else is open.
+    async fn quiet(&self, tables: &[CapturedTable], observer: &Arc<dyn Observer>) -> Result<(), Failure>;
 
     /// Ends when its role may not select any more what is captured for it.
     fn denied(&self, tables: &[CapturedTable]) -> Lost;

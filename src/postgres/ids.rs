@@ -9,6 +9,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Client;
 
 use super::fetch::{self, RunError};
@@ -29,7 +30,7 @@ pub(super) struct Ids {
     read: VecDeque<String>,
     /// Queries that yield more than was read at once. What was read of them comes again, which nobody minds.
     wide: VecDeque<Query>,
-    cursor: Option<Lease>,
+    cursor: Option<(Lease, Option<OwnedSemaphorePermit>)>,
 }
 
 impl Ids {
@@ -72,13 +73,17 @@ impl Ids {
         })
     }
 
-    async fn declare(&self, query: &Query) -> Result<Lease, Failure> {
+    async fn declare(&self, query: &Query) -> Result<(Lease, Option<OwnedSemaphorePermit>), Failure> {
         let calls = self.queries.calls(std::slice::from_ref(query))?;
         let [call] = calls.as_slice() else {
             return Err(Failure::deterministic("failed to read ids: no query was asked"));
         };
         let text = text_of(call)?;
         let timeout = self.queries.pool.source().options.statement_timeout * CURSOR_TIMES;
+        let kept = match &self.queries.pool.source().room {
+            Some(room) => room.keep().await,
+            None => None,
+        };
         let mut lease = self.queries.pool.lease().await?;
         let began = Instant::now();
         let declaring = async {
@@ -99,7 +104,7 @@ impl Ids {
         match declaring {
             Ok(_) => {
                 lease.rest_in_transaction();
-                Ok(lease)
+                Ok((lease, kept))
             }
             Err(error) => {
                 drop(lease);
@@ -109,7 +114,7 @@ impl Ids {
     }
 
     async fn fetch(&mut self, limit: usize) -> Result<Vec<String>, Failure> {
-        let Some(lease) = &mut self.cursor else {
+        let Some((lease, _)) = &mut self.cursor else {
             return Ok(Vec::new());
         };
         let sql = format!("fetch forward {limit} from docmill_ids");

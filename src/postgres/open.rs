@@ -1,7 +1,7 @@
 //! Opening the stream: look at everything, publication, slot, start, quiet point. In this order.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig};
@@ -20,7 +20,7 @@ use super::relation::Relations;
 use super::source::Source;
 use super::stream::Stream;
 use super::{catalog_sign, identity, privileges, publication, quiet_point, quote, server, slot};
-use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, Observer, OpenRequest, StreamStart};
+use crate::edges::{Admitted, CapturedTable, Catalog, Failure, FailureClass, Observer, OpenRequest, StreamStart};
 use crate::model::{Position, SourceIdentity};
 
 /// Opens the stream of changes of these tables.
@@ -191,37 +191,51 @@ fn is_quiet(quiet_for: Option<&Catalog>, entries: &Catalog) -> bool {
 }
 
 /// Looks at the tables that one of many flows wants of a stream that is shared, with the eyes of that flow's role, and adds to the
-/// publication what is missing. While there is no stream yet, opening it does the rest.
-pub(super) async fn admit(
-    source: &Arc<Source>,
-    tables: &[CapturedTable],
-    observer: &dyn Observer,
-) -> Result<(), Failure> {
+/// publication what is missing.
+pub(super) async fn admit(source: &Arc<Source>, tables: &[CapturedTable]) -> Result<Admitted, Failure> {
     let options = &source.options;
     let control = source.connect_control().await?;
     let reader = source.connect_reader().await?;
     let facts = server::facts(&control.client).await?;
     let slot = slot::facts(&control.client, &options.slot).await?;
     let published = publication::facts(&control.client, &options.publication).await?;
-    let quiet_for = source.quiet.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let going_on = published.as_ref().filter(|_| quiet_for.is_some());
-    let catalog = look_at_tables(&control, Some(&reader), tables, going_on).await?;
-    let Some(published) = published else { return Ok(()) };
-    let problems = publication::problems(&options.publication, &published, tables, &catalog);
-    refuse(FailureClass::Fatal, "use the publication", &problems)?;
-    if slot.is_none() || quiet_for.is_none() {
-        return Ok(());
+    let before = source.admitted.load(Ordering::Acquire);
+    let class = if before { FailureClass::Transient } else { FailureClass::Fatal };
+    refuse(class, "capture changes from this server", &facts.problems())?;
+    let catalog = look_at_tables(&control, Some(&reader), tables, published.as_ref().filter(|_| before)).await?;
+    if let Some(published) = &published {
+        let mut problems = publication::problems(&options.publication, published, tables, &catalog);
+        problems.extend(publication::hides(&control.client, published, tables, &catalog).await?);
+        refuse(class, "use the publication", &problems)?;
     }
-    publication::ensure(&control.client, options, facts.version, tables, Some(&published)).await?;
+    // A slot whose publication is gone is opening's to mend.
+    if slot.is_some() && published.is_none() {
+        return Ok(Admitted::Unrecorded);
+    }
+    publication::ensure(&control.client, options, facts.version, tables, published.as_ref()).await?;
+    source.admitted.store(true, Ordering::Release);
+    let quiet_for = source.quiet.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if slot.is_none() || quiet_for.is_none() {
+        return Ok(Admitted::Unrecorded);
+    }
     let entries = catalog_sign::look(&control.client, &options.publication, tables).await?.entries;
-    if !is_quiet(quiet_for.as_ref(), &entries) {
-        quiet_point::wait(&control.client, observer).await?;
-        // Emptied meanwhile by an opening that made the slot anew: then that one waits for all of them.
-        if let Some(quiet) = &mut *source.quiet.lock().unwrap_or_else(PoisonError::into_inner)
-            && !quiet.is_empty()
-        {
-            quiet.extend(entries);
-        }
+    Ok(if is_quiet(quiet_for.as_ref(), &entries) { Admitted::Quiet } else { Admitted::Recorded })
+}
+
+/// Waits for the quiet point of tables that were added to the publication while its stream was open.
+pub(super) async fn quiet(
+    source: &Arc<Source>,
+    tables: &[CapturedTable],
+    observer: &dyn Observer,
+) -> Result<(), Failure> {
+    let control = source.connect_control().await?;
+    let entries = catalog_sign::look(&control.client, &source.options.publication, tables).await?.entries;
+    quiet_point::wait(&control.client, observer).await?;
+    // Emptied meanwhile by an opening that made the slot anew, that one waits for all of them.
+    if let Some(quiet) = &mut *source.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+        && !quiet.is_empty()
+    {
+        quiet.extend(entries);
     }
     Ok(())
 }

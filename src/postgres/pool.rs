@@ -164,6 +164,10 @@ impl Pool {
         }
         let since = Instant::now();
         self.locked().push(Idle { connection, since });
+        // Whoever began to wait in between has not seen it.
+        if self.source.room.as_ref().is_some_and(|room| room.is_wanted()) {
+            self.close_oldest();
+        }
     }
 
     /// Since when the connection rests that was used longest ago.

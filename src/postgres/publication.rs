@@ -110,6 +110,36 @@ pub(super) fn hidden_under_roots(tables: &[CapturedTable], catalog: &[Option<Tab
         .collect()
 }
 
+/// Tables whose publication would take the changes of partitions that are published by themselves, for somebody else: with the
+/// root published, they come under its name.
+pub(super) async fn hides(
+    client: &Client,
+    facts: &PublicationFacts,
+    tables: &[CapturedTable],
+    catalog: &[Option<TableFacts>],
+) -> Result<Vec<Problem>, Failure> {
+    let partitioned = tables.iter().zip(catalog).filter(|(_, facts)| facts.as_ref().is_some_and(|it| it.kind == 'p'));
+    let mut problems = Vec::new();
+    for (captured, table) in partitioned.filter(|(captured, _)| !facts.members.contains(&captured.table)) {
+        let Some(oid) = table.as_ref().map(|table| table.oid) else { continue };
+        let sql = "select n.nspname::text, c.relname::text from pg_partition_tree($1::oid::regclass) t \
+                   join pg_class c on c.oid = t.relid join pg_namespace n on n.oid = c.relnamespace where t.level > 0";
+        let rows = client
+            .query(sql, &[&oid])
+            .await
+            .map_err(|error| failed(format!("look at the partitions of table {}", captured.table), error))?;
+        let partitions = rows.iter().map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)));
+        problems.extend(partitions.filter(|table| facts.members.contains(table)).map(|table| {
+            Problem::new(
+                format!("table {}", captured.table),
+                format!("its partition {table} is published by itself, and its changes would come under the root's name"),
+            )
+            .with_remedy("let one declare the root and the other nothing of its partitions, or give this pipeline `slot = \"own\"`")
+        }));
+    }
+    Ok(problems)
+}
+
 fn hidden_under(table: &TableName, root: &TableName) -> Problem {
     Problem::new(
         format!("table {table}"),

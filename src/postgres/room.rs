@@ -15,6 +15,8 @@ use crate::edges::Failure;
 pub(super) struct Room {
     max: usize,
     places: Arc<Semaphore>,
+    /// Half of them, for connections that are kept while their reader waits for something that needs another one.
+    kept: Arc<Semaphore>,
     waiting: AtomicUsize,
     pools: Mutex<Vec<Weak<Pool>>>,
 }
@@ -23,7 +25,8 @@ impl Room {
     pub fn new(max: usize) -> Arc<Self> {
         let max = max.max(1);
         let places = Arc::new(Semaphore::new(max));
-        Arc::new(Self { max, places, waiting: AtomicUsize::new(0), pools: Mutex::default() })
+        let kept = Arc::new(Semaphore::new((max / 2).max(1)));
+        Arc::new(Self { max, places, kept, waiting: AtomicUsize::new(0), pools: Mutex::default() })
     }
 
     /// One more pool opens connections in it.
@@ -53,6 +56,12 @@ impl Room {
             ))
             .with_advice("raise read_connections_total of the source, if the server has connections to spare")),
         }
+    }
+
+    /// Leave to keep a connection while waiting for what other connections read; to be taken before that connection. In the order
+    /// of asking, for as long as it takes.
+    pub async fn keep(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.kept).acquire_owned().await.ok()
     }
 
     /// Whether somebody waits for a place.

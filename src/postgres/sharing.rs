@@ -10,7 +10,7 @@ use super::options::PostgresOptions;
 use super::privilege_watch::PrivilegeWatch;
 use super::{Postgres, open, quote, slot};
 use crate::edges::{
-    CapturedTable, ChangeCapture, Failure, Lost, Observer, RowReader, SharedSource, StreamStart, TenantSource,
+    Admitted, CapturedTable, ChangeCapture, Failure, Lost, Observer, RowReader, SharedSource, StreamStart, TenantSource,
 };
 use crate::model::{ParsePositionError, Position};
 
@@ -49,7 +49,7 @@ impl SharedSource for Postgres {
                    where slot_name ~ $1 and plugin = 'pgoutput' and database = current_database() \
                      and confirmed_flush_lsn is not null";
         // A slot's name holds nothing that a pattern takes for more than itself.
-        let pattern = format!("^{}__[0-9a-f]{{8}}$", self.source.options.slot);
+        let pattern = format!("^{}__[0-9a-f]{{16}}$", self.source.options.slot);
         let rows = control.client.query(sql, &[&pattern]).await.map_err(|error| failed(tried, error))?;
         rows.iter()
             .map(|row| {
@@ -113,8 +113,12 @@ impl PostgresTenant {
 
 #[async_trait]
 impl TenantSource for PostgresTenant {
-    async fn admit(&self, tables: &[CapturedTable], observer: &Arc<dyn Observer>) -> Result<(), Failure> {
-        open::admit(&self.postgres.source, tables, &**observer).await
+    async fn admit(&self, tables: &[CapturedTable]) -> Result<Admitted, Failure> {
+        open::admit(&self.postgres.source, tables).await
+    }
+
+    async fn quiet(&self, tables: &[CapturedTable], observer: &Arc<dyn Observer>) -> Result<(), Failure> {
+        open::quiet(&self.postgres.source, tables, &**observer).await
     }
 
     fn denied(&self, tables: &[CapturedTable]) -> Lost {

@@ -1,5 +1,6 @@
 //! [`Source`]: what one `Postgres` and its readers share: options, where to connect, and whether capture is there.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(super) struct Source {
     pub quiet: Arc<Mutex<Option<Catalog>>>,
     /// Whether rows are read by its reader role. Of a stream that is shared, each tenant reads as its own.
     pub reads: bool,
+    /// Whether its tables were admitted to a shared stream before: what they lose later is waited for, or made up for.
+    pub admitted: AtomicBool,
     /// What the read connections of all its pipelines share, where they are several.
     pub room: Option<Arc<Room>>,
     /// Where connections are driven, whoever asks for them: guests have a runtime of their own.
@@ -42,8 +45,9 @@ impl Source {
             Failure::fatal("failed to set up the source: there is no tokio runtime to drive its connections")
                 .with_source(error)
         })?;
+        let admitted = AtomicBool::new(false);
         let room = (!reads).then(|| Room::new(options.read_connections_total));
-        Ok(Self { options, capture, reader, link: Link::new(), quiet: Arc::default(), reads, room, runtime })
+        Ok(Self { options, capture, reader, link: Link::new(), quiet: Arc::default(), reads, admitted, room, runtime })
     }
 
     /// The same capture, with rows read as another role says; reads begin while the stream of `self` is open.
@@ -60,6 +64,7 @@ impl Source {
             link: self.link.clone(),
             quiet: Arc::clone(&self.quiet),
             reads: true,
+            admitted: AtomicBool::new(false),
             room: self.room.clone(),
             runtime: self.runtime.clone(),
         })
@@ -74,6 +79,7 @@ impl Source {
             link: Link::new(),
             quiet: Arc::clone(&self.quiet),
             reads: false,
+            admitted: AtomicBool::new(false),
             room: self.room.clone(),
             runtime: self.runtime.clone(),
         }

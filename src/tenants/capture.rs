@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::driver::{Command, Driver};
+use super::commands::Command;
+use super::driver::Driver;
 use super::options::SharingOptions;
 use super::place::Want;
 use super::stream::TenantStream;
 use crate::edges::{
-    ChangeCapture, ChangeStream, Failure, OpenRequest, RowReader, SharedSource, SlotReport, TenantSource,
+    Admitted, ChangeCapture, ChangeStream, Failure, OpenRequest, RowReader, SharedSource, SlotReport, TenantSource,
 };
 
 /// How long an answer about the slot serves every pipeline.
@@ -74,6 +75,12 @@ impl SharedCapture {
         let _ = self.commands.send(command);
     }
 
+    /// Ends when the driver has, which is a mistake of docmill.
+    pub(super) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let commands = self.commands.clone();
+        async move { commands.closed().await }
+    }
+
     pub(super) fn source(&self) -> &Arc<dyn SharedSource> {
         &self.source
     }
@@ -102,20 +109,35 @@ struct Tenant {
     rows: Arc<dyn TenantSource>,
 }
 
+impl Tenant {
+    /// Whether its tables' changes have been recorded for a while, once they are what they must be.
+    async fn admit(&self, request: &OpenRequest<'_>) -> Result<bool, Failure> {
+        let admitted = {
+            let _turn = self.shared.admitting.acquire().await;
+            self.rows.admit(request.tables).await?
+        };
+        // Not in turn: a transaction of somebody else may be open for hours.
+        if admitted == Admitted::Recorded {
+            self.rows.quiet(request.tables, &request.observer).await?;
+        }
+        Ok(admitted != Admitted::Unrecorded)
+    }
+}
+
 #[async_trait]
 impl ChangeCapture for Tenant {
     async fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn ChangeStream>, Failure> {
-        let admitted = {
-            let _turn = self.shared.admitting.acquire().await;
-            self.rows.admit(request.tables, &request.observer).await
+        let quiet = match self.admit(request).await {
+            Ok(quiet) => quiet,
+            Err(failure) => {
+                self.shared.not_coming(&self.name);
+                return Err(failure);
+            }
         };
-        if let Err(failure) = admitted {
-            self.shared.not_coming(&self.name);
-            return Err(failure);
-        }
         let (reply, answer) = oneshot::channel();
         let want = Want {
             tables: request.tables.to_vec(),
+            quiet,
             known: request.known,
             since: request.since.clone(),
             on_lost: request.on_lost,
@@ -128,7 +150,7 @@ impl ChangeCapture for Tenant {
             |_| Err(Failure::fatal("the task that reads changes for several pipelines has ended by an internal error"));
         let joined = answer.await.unwrap_or_else(gone)?;
         let denied = self.rows.denied(request.tables);
-        let stream = TenantStream::open(self.name.clone(), Arc::clone(&self.shared), request, joined, denied).await?;
+        let stream = TenantStream::open(Arc::clone(&self.shared), request, joined, denied).await?;
         Ok(Box::new(stream))
     }
 

@@ -22,12 +22,18 @@
 //! | is on a copy and `join_within` behind | writes a marker; both streams bring it, and there it changes over |
 //! | keeps more than `max_lag` | is parked: nothing is kept for it. When it can, it joins at the present and assembles everything again |
 
+mod apart;
 mod capture;
+mod commands;
+mod copies;
 mod driver;
+mod everyone;
+mod joining;
 mod options;
 mod place;
 mod pump;
 mod stream;
+mod union;
 
 pub use capture::SharedCapture;
 pub use options::SharingOptions;

@@ -9,13 +9,15 @@ pub struct SharingOptions {
     pub gather_for: Duration,
     /// How long a pipeline whose queue is full may hold up the others before it goes on by itself, on a copy of the slot.
     pub detach_after: Duration,
-    /// Copies of the slot at most. Whoever needs one more waits, while the slot keeps what it has not read.
+    /// Copies of the slot at most. Whoever needs one more waits, while the slot keeps what it has not read; half of them are for
+    /// pipelines that can go on at once.
     pub copies_max: usize,
     /// Events that wait for one pipeline, before its own queue.
     pub queue_events_max: usize,
     /// Bytes of them.
     pub queue_bytes_max: usize,
-    /// How long a pipeline may be further behind than its `max_lag` before it is parked.
+    /// How long a pipeline may be further behind than its `max_lag` before it is parked: longer than a late window, during which
+    /// what is confirmed may stand still although everything is written.
     pub park_after: Duration,
     /// A pipeline that comes later is let in by reading the slot again from where it is confirmed if that is no more than so many
     /// bytes; else it catches up on a copy.
@@ -40,10 +42,10 @@ impl Default for SharingOptions {
         Self {
             gather_for: Duration::from_secs(10),
             detach_after: Duration::from_millis(500),
-            copies_max: 2,
+            copies_max: 4,
             queue_events_max: 256,
             queue_bytes_max: 4 << 20,
-            park_after: Duration::from_secs(10),
+            park_after: Duration::from_secs(150),
             rewind_within: 16 << 20,
             reopen_every: Duration::from_secs(2),
             join_within: 4 << 20,

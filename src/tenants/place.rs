@@ -1,19 +1,22 @@
 //! [`Place`]: what the shared capture knows of one pipeline, and [`Ties`]: what its stream knows of the shared one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::edges::{CapturedTable, Failure, Observer, OnLostSlot, Since, StreamStart};
+use super::commands::Command;
+use crate::edges::{CapturedTable, Failure, FailureClass, Observer, OnLostSlot, Since, StreamStart};
 use crate::model::Position;
 use crate::pipeline::queue::{QueueReceiver, QueueSender};
 
 /// What a pipeline's stream is opened for.
 pub(super) struct Want {
     pub tables: Vec<CapturedTable>,
+    /// Their changes have been recorded for a while.
+    pub quiet: bool,
     pub known: bool,
     pub since: Option<Since>,
     pub on_lost: OnLostSlot,
@@ -26,24 +29,68 @@ pub(super) enum Joined {
     /// Among the others.
     Here {
         queue: QueueReceiver,
-        ties: Arc<Ties>,
+        entry: Entry,
         start: StreamStart,
         /// The catalog of `start` is not of exactly these tables, or it is not of now.
         look_again: bool,
     },
     /// On the copy of the slot that its ties name, now or soon.
-    Apart { ties: Arc<Ties>, slot: String },
+    Apart { entry: Entry, slot: String },
+}
+
+/// That a pipeline has a stream. Its end tells the driver, wherever it ends.
+pub(super) struct Entry {
+    commands: mpsc::UnboundedSender<Command>,
+    tenant: String,
+    pub ties: Arc<Ties>,
+    left: bool,
+}
+
+impl Entry {
+    pub fn new(commands: mpsc::UnboundedSender<Command>, tenant: String, ties: Arc<Ties>) -> Self {
+        Self { commands, tenant, ties, left: false }
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// Ends it; `done` hears when what was confirmed is on its way.
+    pub fn leave(&mut self, done: Option<oneshot::Sender<()>>) {
+        if !std::mem::replace(&mut self.left, true) {
+            let (tenant, number) = (self.tenant.clone(), self.ties.number);
+            let _ = self.commands.send(Command::Left { tenant, number, done });
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.leave(None);
+    }
 }
 
 /// Why a pipeline is not among the others any more.
 #[derive(Clone, Debug)]
 pub(super) enum Ended {
     /// The shared stream ended: everyone opens theirs again.
-    Lost(String),
+    Lost(FailureClass, String),
     /// It held up the others, and goes on by itself on a copy of the slot.
     Cut,
     /// It fell so far behind that nothing is kept for it any more.
     Parked(String),
+}
+
+impl Ended {
+    /// What its flow is told.
+    pub fn failure(self) -> Failure {
+        match self {
+            Ended::Lost(class, why) => Failure::new(class, why),
+            Ended::Parked(why) => Failure::restart(format!("the pipeline was parked: {why}")),
+            Ended::Cut => Failure::transient("the pipeline was cut off from the shared stream"),
+        }
+    }
 }
 
 /// What one stream of a pipeline and the shared capture tell each other.
@@ -57,6 +104,8 @@ pub(super) struct Ties {
     pub told: AtomicU64,
     /// Everything at or before it was put into the queues that it concerns.
     pub passed: Arc<AtomicU64>,
+    /// What its tables are may have changed unseen: it is to look.
+    pub look: AtomicBool,
     pub ended: watch::Sender<Option<Ended>>,
     /// The name of the copy, once it is made.
     pub copy: watch::Sender<Option<String>>,
@@ -69,6 +118,7 @@ impl Ties {
             confirmed: AtomicU64::new(confirmed.bytes()),
             told: AtomicU64::new(0),
             passed,
+            look: AtomicBool::new(false),
             ended: watch::Sender::new(None),
             copy: watch::Sender::new(None),
         })
@@ -103,7 +153,7 @@ impl Ties {
 pub(super) struct SlotCopy {
     pub name: String,
     /// One of a few.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What the shared capture knows of one pipeline.
@@ -176,7 +226,8 @@ impl Place {
 
     /// Whether it goes by itself and has nothing to go on.
     pub fn wants_copy(&self) -> bool {
-        self.ties.is_some() && self.queue.is_none() && self.copy.is_none() && !self.parked
+        let behind = self.ties.is_some() || self.hold.is_some();
+        behind && self.queue.is_none() && self.copy.is_none() && !self.parked
     }
 
     /// Up to where nothing need be kept for it; `None` where it holds nothing here.

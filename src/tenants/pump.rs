@@ -3,7 +3,6 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,6 +15,9 @@ use crate::model::{Change, Position, TableName};
 
 /// How often positions are confirmed to the source, and it is looked who is too far behind.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long a look at the definitions of tables may hold up the stream.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What follows when the stream is not followed any more.
 enum Next {
@@ -57,11 +59,12 @@ impl Driver {
         loop {
             if !self.inside && self.attention {
                 self.remove_places();
-                if self.let_in_late() {
+                let reopen = self.let_in_late() || self.widen;
+                if reopen && self.reopened.elapsed() >= self.options.reopen_every {
                     return Next::Reopen;
                 }
                 // Who waits for the stream to be opened again is looked at again at each turn.
-                self.attention = self.places.iter().any(|place| place.want.is_some());
+                self.attention = self.widen || self.places.iter().any(|place| place.want.is_some());
                 if self.places.iter().all(|place| place.ties.is_none() && place.want.is_none()) {
                     return Next::Empty;
                 }
@@ -159,6 +162,7 @@ impl Driver {
                 }
             }
             CaptureEvent::Catalog { tables } => {
+                self.known.extend(tables.iter().map(owned));
                 for place in 0..self.places.len() {
                     let of_place = self.signs(place, &tables).await;
                     if !of_place.is_empty() {
@@ -180,11 +184,9 @@ impl Driver {
         if signs.keys().all(exactly) {
             return signs;
         }
-        // Others capture more of them.
-        match self.source.stand(&found.tables).await {
-            Ok(start) => signs.extend(start.catalog.iter().filter(|(name, _)| tables.contains_key(*name)).map(owned)),
-            // At the next start they differ, and are assembled once more.
-            Err(failure) => tracing::debug!("the definitions of tables could not be read: {}", failure.chain()),
+        // Others capture more of them. What cannot be asked now differs at the next start, and is assembled once more.
+        if let Ok(Ok(start)) = tokio::time::timeout(LOOK_TIMEOUT, self.source.stand(&found.tables)).await {
+            signs.extend(start.catalog.iter().filter(|(name, _)| tables.contains_key(*name)).map(owned));
         }
         signs
     }
@@ -217,7 +219,7 @@ impl Driver {
         | CaptureEvent::End { position, .. }
         | CaptureEvent::Idle { position } = &event
         {
-            self.places[place].sent = *position;
+            self.places[place].sent = self.places[place].sent.max(*position);
         }
         let mut sending = pin!(async move { queue.send(event).await });
         if let Some(sent) = sending.as_mut().now_or_never() {
@@ -269,7 +271,10 @@ impl Driver {
         found.take_out(Ended::Cut);
         self.aim();
         if self.places[place].wants_copy() {
-            self.copy(place);
+            // Not the last ones: those are for pipelines that go on at once.
+            if self.copies.available_permits() > self.options.copies_max / 2 {
+                self.copy(place);
+            }
         } else if let Some(copy) = &self.places[place].copy
             && let Some(ties) = &self.places[place].ties
         {
@@ -277,10 +282,6 @@ impl Driver {
             ties.copy.send_replace(Some(copy.name.clone()));
             self.places[place].hold = None;
         }
-    }
-
-    fn pass(&mut self, position: Position) {
-        self.passed.fetch_max(position.bytes(), Ordering::Release);
     }
 
     /// Confirms to the source what every pipeline has confirmed, or needs no more.
@@ -301,6 +302,14 @@ impl Driver {
             let Some(lag) = found.lag(passed) else { continue };
             if lag <= found.max_lag || found.parked {
                 found.over_since = None;
+                // What is kept for somebody who is away is not to be read again by the others whenever the stream is opened.
+                if lag > self.options.rewind_within
+                    && found.wants_copy()
+                    && !found.copying
+                    && self.copies.available_permits() > self.options.copies_max / 2
+                {
+                    self.copy(place);
+                }
                 continue;
             }
             if found.over_since.get_or_insert_with(Instant::now).elapsed() < self.options.park_after {

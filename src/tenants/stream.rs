@@ -11,20 +11,23 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::capture::SharedCapture;
-use super::driver::Command;
-use super::place::{Ended, Joined, Ties};
-use crate::edges::{
-    CaptureEvent, CapturedTable, ChangeStream, Failure, FailureClass, Lost, Observer, OnLostSlot, OpenRequest,
-    StreamStart,
-};
+use super::apart::{Apart, Presence};
+use super::place::{Ended, Joined};
+use crate::edges::{CaptureEvent, Catalog, ChangeStream, Failure, Lost, OpenRequest, StreamStart};
 use crate::model::Position;
 use crate::pipeline::queue::QueueReceiver;
 
 /// How long `close` waits until what was confirmed is on its way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How soon after a try to join the others another one is made.
-const JOIN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How soon after a try to join the others another one is made; it doubles while the pipeline is soon cut off again.
+const JOIN_AGAIN_FIRST: Duration = Duration::from_secs(1);
+const JOIN_AGAIN_LONGEST: Duration = Duration::from_secs(60);
+/// Among the others for that long, it keeps up.
+const KEEPS_UP_AFTER: Duration = Duration::from_secs(30);
+/// How often it is looked how far a pipeline on a copy is behind the others, when its copy brings nothing.
+const LOOK_BEHIND_EVERY: Duration = Duration::from_millis(200);
+/// How soon after a look at the catalog that failed another one is made.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct TenantStream {
@@ -36,8 +39,13 @@ pub(super) struct TenantStream {
     /// In the middle of a transaction.
     inside: bool,
     idle_due: Instant,
+    /// What it told of the definitions of its tables.
+    known: Catalog,
+    look_due: Option<Instant>,
     /// The copy that it left, until all that was read there is confirmed.
     left: Option<(Apart, Position)>,
+    joined: Instant,
+    join_pause: Duration,
     denied: Lost,
 }
 
@@ -51,95 +59,6 @@ enum From {
     Copy(Apart),
 }
 
-/// The stream of a copy.
-struct Apart {
-    stream: Box<dyn ChangeStream>,
-    joining: Option<Joining>,
-    join_due: Instant,
-    /// Ends the whole when the copy's stream ends, also while nobody asks it for anything.
-    _lost: AbortOnDropHandle<()>,
-}
-
-/// On the way back to the others.
-struct Joining {
-    token: u64,
-    queue: QueueReceiver,
-    _marking: AbortOnDropHandle<()>,
-}
-
-/// That a pipeline has a stream. Its end tells the others.
-struct Presence {
-    name: String,
-    shared: Arc<SharedCapture>,
-    tables: Vec<CapturedTable>,
-    observer: Arc<dyn Observer>,
-    ties: Arc<Ties>,
-    left: bool,
-}
-
-impl Presence {
-    /// The name of the copy, once it is made.
-    async fn copy_made(&self) -> Result<String, Failure> {
-        let (mut copy, lost) = (self.ties.copy.subscribe(), self.lost());
-        tokio::select! {
-            failure = lost => Err(failure),
-            made = copy.wait_for(Option::is_some) => match made.map(|made| made.clone()) {
-                Ok(Some(name)) => Ok(name),
-                _ => Err(Failure::transient("the shared capture has ended")),
-            },
-        }
-    }
-
-    /// Opens it on a task of its own, since whoever waits may give up and come again.
-    fn opening(&self, name: String) -> AbortOnDropHandle<Result<Apart, Failure>> {
-        let (shared, ties, tenant) = (Arc::clone(&self.shared), Arc::clone(&self.ties), self.name.clone());
-        let (tables, observer) = (self.tables.clone(), Arc::clone(&self.observer));
-        AbortOnDropHandle::new(tokio::spawn(async move {
-            let request =
-                OpenRequest { tables: &tables, known: true, since: None, on_lost: OnLostSlot::Refuse, observer };
-            match shared.source().on_copy(&name)?.open(&request).await {
-                Ok(stream) => {
-                    let lost = stream.lost();
-                    let _lost = AbortOnDropHandle::new(tokio::spawn(async move {
-                        ties.end(Ended::Lost(lost.await.chain()));
-                    }));
-                    Ok(Apart { stream, joining: None, join_due: Instant::now(), _lost })
-                }
-                Err(failure) if failure.class == FailureClass::Fatal => {
-                    // It is gone, or good for nothing: the next opening begins without it.
-                    shared.tell(Command::CopyLost { tenant });
-                    Err(Failure::restart(format!("the copy {name} of the slot cannot be read")).with_source(failure))
-                }
-                Err(failure) => Err(failure),
-            }
-        }))
-    }
-
-    fn lost(&self) -> Lost {
-        let mut ended = self.ties.ended.subscribe();
-        Box::pin(async move {
-            let gone = |ended: &Option<Ended>| matches!(ended, Some(Ended::Lost(_) | Ended::Parked(_)));
-            match ended.wait_for(gone).await.map(|ended| ended.clone()) {
-                Ok(Some(ended)) => failure(ended),
-                _ => Failure::transient("the shared capture has ended"),
-            }
-        })
-    }
-
-    fn leave(&mut self, done: Option<oneshot::Sender<()>>) {
-        self.left = true;
-        self.shared.tell(Command::Left { tenant: self.name.clone(), number: self.ties.number, done });
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        if !self.left {
-            self.leave(None);
-        }
-    }
-}
-
 impl TenantStream {
     /// The stream of a pipeline that was let in.
     ///
@@ -147,43 +66,58 @@ impl TenantStream {
     ///
     /// `Transient` when the source cannot be asked, or the copy is not free yet; `Restart` when it was parked meanwhile.
     pub async fn open(
-        name: String,
-        shared: Arc<SharedCapture>,
+        shared: Arc<super::SharedCapture>,
         request: &OpenRequest<'_>,
         joined: Joined,
         denied: Lost,
     ) -> Result<Self, Failure> {
-        let (tables, observer) = (request.tables.to_vec(), Arc::clone(&request.observer));
-        let ties = match &joined {
-            Joined::Here { ties, .. } | Joined::Apart { ties, .. } => Arc::clone(ties),
-        };
-        let at = ties.confirmed();
-        let presence = Presence { name, shared, tables, observer, ties, left: false };
-        let (from, start) = match joined {
-            Joined::Here { queue, start, look_again: false, .. } => (From::Queue(queue), start),
-            Joined::Here { queue, start, .. } => {
-                let now = presence.shared.source().stand(&presence.tables).await?;
-                if now.identity != start.identity {
-                    return Err(Failure::transient("the source is another than the one whose stream was joined"));
-                }
-                (From::Queue(queue), StreamStart { confirmed: start.confirmed, created: start.created, ..now })
+        let (from, start, presence) = match joined {
+            Joined::Here { queue, entry, start, look_again } => {
+                let presence = Presence::new(shared, request, entry);
+                let start = match look_again {
+                    false => start,
+                    true => {
+                        let now = presence.shared.source().stand(&presence.tables).await?;
+                        if now.identity != start.identity {
+                            let found = "the source is another than the one whose stream was joined";
+                            return Err(Failure::transient(found));
+                        }
+                        StreamStart { confirmed: start.confirmed, created: start.created, ..now }
+                    }
+                };
+                (From::Queue(queue), start, presence)
             }
-            Joined::Apart { slot, .. } => {
+            Joined::Apart { entry, slot } => {
+                let presence = Presence::new(shared, request, entry);
                 let name = presence.copy_made().await?;
-                let opened = presence.opening(name).await;
+                let opened = presence.opening(name, None).await;
                 let apart = opened.map_err(|error| Failure::transient("opening was cut off").with_source(error))??;
                 let mut start = apart.stream.start().clone();
                 start.identity.slot = slot;
-                (From::Copy(apart), start)
+                (From::Copy(apart), start, presence)
             }
         };
-        let idle_due = Instant::now();
-        Ok(Self { presence, start, from, at, inside: false, idle_due, left: None, denied })
+        let now = Instant::now();
+        Ok(Self {
+            at: presence.entry.ties.confirmed(),
+            presence,
+            known: start.catalog.clone(),
+            start,
+            from,
+            inside: false,
+            idle_due: now,
+            look_due: None,
+            left: None,
+            joined: now,
+            join_pause: JOIN_AGAIN_FIRST,
+            denied,
+        })
     }
 
     /// The next event of the queue, or how far the others are when there is none for a while.
     async fn next_queued(&mut self) -> Result<Option<CaptureEvent>, Failure> {
         let From::Queue(queue) = &mut self.from else { return Ok(None) };
+        let ties = &self.presence.entry.ties;
         let every = self.presence.shared.idle_every();
         let queued = tokio::select! {
             biased;
@@ -191,15 +125,14 @@ impl TenantStream {
             () = tokio::time::sleep_until(self.idle_due) => {
                 self.idle_due = Instant::now() + every;
                 // In this order: what concerns us and was passed is in the queue by then.
-                let passed = self.presence.ties.passed();
+                let passed = ties.passed();
                 match queue.try_recv() {
                     Some(queued) => Some(queued),
-                    // Cut off or ended, it was not given what was passed since.
-                    None if self.presence.ties.ended.borrow().is_some() => None,
-                    None if self.inside || passed <= self.at => return Ok(None),
+                    // Cut off, it is not given what is passed since.
+                    None if ties.ended.borrow().is_some() || self.inside || passed <= self.at => return Ok(None),
                     None => {
                         self.at = passed;
-                        self.presence.ties.told.store(passed.bytes(), Ordering::Release);
+                        ties.told.store(passed.bytes(), Ordering::Release);
                         return Ok(Some(CaptureEvent::Idle { position: passed }));
                     }
                 }
@@ -212,19 +145,24 @@ impl TenantStream {
                     self.inside = false;
                     self.at = self.at.max(*position);
                 }
-                CaptureEvent::Marker { .. } | CaptureEvent::Catalog { .. } => {}
+                CaptureEvent::Catalog { tables } => self.known.extend(tables.clone()),
+                CaptureEvent::Marker { .. } => {}
             }
             return Ok(Some(queued.event));
         }
         // What is in the middle comes again, whole.
         self.inside = false;
-        let ended = self.presence.ties.ended.borrow().clone();
+        let ended = ties.ended.borrow().clone();
         match ended {
             Some(Ended::Cut) => {
+                self.join_pause = match self.joined.elapsed() < KEEPS_UP_AFTER {
+                    true => (self.join_pause * 2).min(JOIN_AGAIN_LONGEST),
+                    false => JOIN_AGAIN_FIRST,
+                };
                 self.from = From::Waiting;
                 Ok(None)
             }
-            Some(ended) => Err(failure(ended)),
+            Some(ended) => Err(ended.failure()),
             None => Err(Failure::transient("the shared stream has ended")),
         }
     }
@@ -232,45 +170,27 @@ impl TenantStream {
     /// The next event of the copy that is new.
     async fn next_apart(&mut self) -> Result<Option<CaptureEvent>, Failure> {
         let From::Copy(apart) = &mut self.from else { return Ok(None) };
-        let behind = self.presence.ties.passed().bytes().saturating_sub(self.at.bytes());
-        if apart.joining.is_none()
-            && !self.inside
-            && behind <= self.presence.shared.options().join_within
-            && apart.join_due <= Instant::now()
-        {
-            apart.join_due = Instant::now() + JOIN_AGAIN_AFTER;
-            let token = rand::random();
-            let (reply, queue) = oneshot::channel();
-            self.presence.shared.tell(Command::Attach {
-                tenant: self.presence.name.clone(),
-                number: self.presence.ties.number,
-                token,
-                queue: reply,
-            });
-            if let Ok(queue) = queue.await {
-                let source = Arc::clone(self.presence.shared.source());
-                let marking = AbortOnDropHandle::new(tokio::spawn(async move {
-                    if let Err(failure) = source.mark(token).await {
-                        tracing::debug!("no marker to join at: {}", failure.chain());
-                    }
-                }));
-                apart.joining = Some(Joining { token, queue, _marking: marking });
-            }
+        let behind = self.presence.entry.ties.passed().bytes().saturating_sub(self.at.bytes());
+        if !self.inside && behind <= self.presence.shared.options().join_within {
+            apart.try_to_join(&self.presence, self.join_pause).await;
         }
+        let again = apart.join_due.max(Instant::now() + LOOK_BEHIND_EVERY);
         let event = tokio::select! {
             biased;
-            () = tokio::time::sleep_until(apart.join_due), if apart.joining.is_none() => return Ok(None),
+            () = tokio::time::sleep_until(again) => return Ok(None),
             event = apart.stream.next() => event?,
         };
         match &event {
             CaptureEvent::Marker { token, position } => {
-                if let Some(joining) = apart.joining.take_if(|joining| joining.token == *token) {
-                    let From::Copy(apart) = std::mem::replace(&mut self.from, From::Queue(joining.queue)) else {
+                if let Some(queue) = apart.joins_at(*token) {
+                    let From::Copy(apart) = std::mem::replace(&mut self.from, From::Queue(queue)) else {
                         return Ok(None);
                     };
                     self.left = Some((apart, *position));
                     self.at = self.at.max(*position);
-                    self.inside = false;
+                    (self.inside, self.joined) = (false, Instant::now());
+                    // The shared stream told its changes of definitions to those who were there.
+                    self.look_due = Some(Instant::now());
                     return Ok(None);
                 }
                 if *position < self.at {
@@ -287,21 +207,45 @@ impl TenantStream {
                 }
                 self.at = *position;
             }
-            CaptureEvent::Catalog { .. } => {}
+            CaptureEvent::Catalog { tables } => self.known.extend(tables.clone()),
         }
         Ok(Some(event))
     }
 
+    /// Whether tables are defined in another way now than was told: between two streams neither of them says so.
+    async fn look(&mut self) -> Option<CaptureEvent> {
+        let ties = &self.presence.entry.ties;
+        if ties.look.load(Ordering::Relaxed) && ties.look.swap(false, Ordering::AcqRel) {
+            self.look_due = Some(Instant::now());
+        }
+        if self.look_due.is_none_or(|due| due > Instant::now()) {
+            return None;
+        }
+        match self.presence.shared.source().stand(&self.presence.tables).await {
+            Ok(now) => {
+                self.look_due = None;
+                self.redefined(&now.catalog)
+            }
+            Err(failure) => {
+                tracing::debug!("the definitions of tables could not be read: {}", failure.chain());
+                self.look_due = Some(Instant::now() + LOOK_AGAIN_AFTER);
+                None
+            }
+        }
+    }
+
+    fn redefined(&mut self, now: &Catalog) -> Option<CaptureEvent> {
+        let differs = now.iter().filter(|(table, sign)| self.known.get(*table) != Some(sign));
+        let tables: Catalog = differs.map(|(table, sign)| (table.clone(), sign.clone())).collect();
+        self.known.extend(tables.clone());
+        (!tables.is_empty()).then_some(CaptureEvent::Catalog { tables })
+    }
+
     /// Lets go of the copy that was left, once what was read there is confirmed.
-    async fn let_go(&mut self) {
-        if let Some((_, until)) = &self.left
-            && self.presence.ties.confirmed() >= *until
-            && let Some((apart, _)) = self.left.take()
-        {
-            drop(apart);
-            self.presence
-                .shared
-                .tell(Command::Merged { tenant: self.presence.name.clone(), number: self.presence.ties.number });
+    fn let_go(&mut self) {
+        let confirmed = self.presence.entry.ties.confirmed();
+        if self.left.take_if(|(_, until)| confirmed >= *until).is_some() {
+            self.presence.merged();
         }
     }
 }
@@ -317,22 +261,28 @@ impl ChangeStream for TenantStream {
             if let Some(failure) = (&mut self.denied).now_or_never() {
                 return Err(failure);
             }
-            self.let_go().await;
+            self.let_go();
+            if let Some(event) = self.look().await {
+                return Ok(event);
+            }
             let event = match &mut self.from {
                 From::Queue(_) => self.next_queued().await?,
                 From::Waiting => {
                     // The copy that was left serves again where it is still there.
                     self.left = None;
                     let name = self.presence.copy_made().await?;
-                    self.from = From::Opening(self.presence.opening(name));
+                    self.from = From::Opening(self.presence.opening(name, Some(&self.start)));
                     None
                 }
                 From::Opening(opening) => {
                     let opened = opening.await;
                     let opened =
                         opened.map_err(|error| Failure::transient("opening was cut off").with_source(error))?;
-                    self.from = From::Copy(opened?);
-                    None
+                    let mut apart = opened?;
+                    apart.join_due = Instant::now() + self.join_pause;
+                    let catalog = apart.stream.start().catalog.clone();
+                    self.from = From::Copy(apart);
+                    self.redefined(&catalog)
                 }
                 From::Copy(_) => self.next_apart().await?,
             };
@@ -347,7 +297,7 @@ impl ChangeStream for TenantStream {
     }
 
     fn confirm(&self, position: Position) {
-        self.presence.ties.confirmed.fetch_max(position.bytes(), Ordering::AcqRel);
+        self.presence.entry.ties.confirmed.fetch_max(position.bytes(), Ordering::AcqRel);
         if let From::Copy(apart) = &self.from {
             apart.stream.confirm(position);
         }
@@ -364,15 +314,7 @@ impl ChangeStream for TenantStream {
             apart.stream.close().await;
         }
         let (done, heard) = oneshot::channel();
-        self.presence.leave(Some(done));
+        self.presence.entry.leave(Some(done));
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, heard).await;
-    }
-}
-
-fn failure(ended: Ended) -> Failure {
-    match ended {
-        Ended::Lost(why) => Failure::transient(why),
-        Ended::Parked(why) => Failure::restart(format!("the pipeline was parked: {why}")),
-        Ended::Cut => Failure::transient("the pipeline was cut off from the shared stream"),
     }
 }

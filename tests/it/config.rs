@@ -264,9 +264,9 @@ fn pipelines_of_a_source_share_its_slot_unless_they_say_otherwise() {
     );
     assert!(said(&second("slot = \"Not one\""))[0].contains("expected a slot's name"));
     // A copy of it has a longer name.
-    let long = "x".repeat(54);
+    let long = "x".repeat(46);
     let said = said(&second("").replace("[sources.main]\n", &format!("[sources.main]\nslot = \"{long}\"\n")));
-    assert!(said.len() == 1 && said[0].contains("at most 53 bytes"), "{said:?}");
+    assert!(said.len() == 1 && said[0].contains("at most 45 bytes"), "{said:?}");
 }
 
 #[test]

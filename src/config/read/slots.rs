@@ -10,7 +10,7 @@ use crate::config::value::Entry;
 /// PostgreSQL's limit on names.
 const SLOT_BYTES_MAX: usize = 63;
 /// What the name of a copy adds to that of the slot.
-const COPY_BYTES: usize = 10;
+const COPY_BYTES: usize = 18;
 
 /// What a pipeline says about its slot.
 pub(super) struct Spot {

@@ -35,6 +35,14 @@ impl Shop {
         Self { folder, port }
     }
 
+    /// Of any configuration that names `shop.wasm` and listens on that port.
+    pub fn of(text: &str, port: u16) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("shop.wasm"), super::running::SHOP_WASM).expect("the builder");
+        std::fs::write(folder.path().join("docmill.toml"), text).expect("the configuration");
+        Self { folder, port }
+    }
+
     /// The same pipeline as another process would run it: its own folder and port, everything else alike.
     pub fn again(&self) -> Self {
         let folder = tempfile::tempdir().expect("a folder");

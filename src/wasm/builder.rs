@@ -29,7 +29,8 @@ pub struct WasmBuilder {
 
 impl WasmBuilder {
     /// Compiles `bytes`, checks what it imports and exports, and asks it what it declares. `config` is handed to it;
-    /// `name` (the pipeline's) stands in errors and logs.
+    /// `name` (the pipeline's) stands in errors and logs, and is the tenant that guests' slots are shared among. With a child process
+    /// that compiles, the caller's runtime must have I/O enabled.
     ///
     /// # Errors
     ///

@@ -25,9 +25,6 @@ use super::meter::Meter;
 use super::runtime::Runtime;
 use crate::edges::{Failure, Permit};
 
-/// CPU time after which a call goes on with the long ones: more than any honest small call takes, and few ticks.
-const LONG_CPU: Duration = Duration::from_millis(50);
-
 /// A call under way. Dropped, it is gone with its store, and then its slot is free.
 pub(super) struct UnderWay {
     call: Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>,
@@ -59,7 +56,7 @@ impl UnderWay {
     /// Runs it to its end.
     pub(super) async fn run(self, what: &str, runtime: &Runtime, places: &Places) -> Result<Answer, Failure> {
         let wall = self.wall;
-        let mut leg = on(runtime.threads(), what, self.leg(LONG_CPU)).await?;
+        let mut leg = on(runtime.threads(), what, self.leg(runtime.options.long_call_cpu)).await?;
         if let Leg::Long(mut call) = leg {
             let asked = Instant::now();
             let _long_slot = places.long_slots.acquire().await;

@@ -22,6 +22,8 @@ pub struct RuntimeOptions {
     pub calls_at_once: usize,
     /// Bytes of linear memory that any builder's limits may allow.
     pub memory_bytes_max: usize,
+    /// CPU time after which a call goes on on threads of the lowest priority, so that short calls never stand behind long ones.
+    pub long_call_cpu: Duration,
     /// Who compiles components. By default this process; whoever does not trust their authors names a program.
     pub compiler: Compiler,
     /// Where compiled components are kept between starts; nowhere by default.
@@ -34,6 +36,8 @@ impl Default for RuntimeOptions {
             threads: std::thread::available_parallelism().map_or(2, usize::from),
             calls_at_once: 64,
             memory_bytes_max: 256 << 20,
+            // More than any honest small call takes, and a few ticks.
+            long_call_cpu: Duration::from_millis(50),
             compiler: Compiler::InProcess,
             cache: None,
         }

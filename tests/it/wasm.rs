@@ -1,6 +1,8 @@
 //! The sandbox against components that want to break out of it, hold it up or fill it; and against the shop.
 
 mod answers;
+mod cache;
+mod determinism;
 mod files;
 pub mod handmade;
 mod limits;

@@ -58,7 +58,10 @@ impl Cache {
         let directory = options.directory.clone();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
         if let Err(problem) = made.map_err(|error| error.to_string()).and_then(|()| ours(&directory)) {
-            tracing::warn!("builders are compiled at every start: their cache {}: {problem}", directory.display());
+            let shown = directory.display();
+            tracing::warn!(
+                "builders are compiled at every start: their cache {shown} is not used: {problem}; `compiled_cache` of [guests] names another"
+            );
             return None;
         }
         let mut compatibility = DefaultHasher::new();
@@ -142,7 +145,7 @@ fn ours(directory: &Path) -> Result<(), String> {
     if !metadata.is_dir() {
         Err("it is no directory".to_owned())
     } else if metadata.uid() != user {
-        Err(format!("it belongs to user {}, and this is user {user}; name another one", metadata.uid()))
+        Err(format!("it belongs to user {}, and this is user {user}", metadata.uid()))
     } else if metadata.mode() & 0o077 != 0 {
         Err(format!("others may enter it (mode {:o}); chmod 700 it", metadata.mode() & 0o7777))
     } else {

@@ -174,8 +174,19 @@ fn confine(command: &mut Command, limits: &Limits) {
         }
         // SAFETY: takes plain numbers. A refusal changes nothing.
         unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        hand_on_standard_streams_alone();
         Ok(())
     };
     // SAFETY: between fork and exec the closure makes system calls only and allocates nothing.
     unsafe { command.pre_exec(apply) };
 }
+
+/// Ours are closed on exec as Rust opens them, but whoever started us, or a library in C, may have left others open.
+#[cfg(target_os = "linux")]
+fn hand_on_standard_streams_alone() {
+    // SAFETY: takes plain numbers. A refusal (before Linux 5.11) changes nothing.
+    unsafe { libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn hand_on_standard_streams_alone() {}

@@ -14,12 +14,24 @@ fn number(mut value: usize) -> Vec<u8> {
     }
 }
 
+/// The index of a type where a type of values is meant: signed, so that it may need a byte more.
+fn type_index(index: usize) -> Vec<u8> {
+    let mut bytes = number(index);
+    if let Some(last) = bytes.last_mut()
+        && *last & 0x40 != 0
+    {
+        *last |= 0x80;
+        bytes.push(0);
+    }
+    bytes
+}
+
 fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id], &number(content.len())[..], content].concat()
 }
 
 /// A component that holds one core module.
-pub fn component_of(module: &[u8]) -> Vec<u8> {
+fn component_of(module: &[u8]) -> Vec<u8> {
     [b"\0asm\x0d\0\x01\0", &section(1, module)[..]].concat()
 }
 
@@ -57,7 +69,7 @@ pub fn nested_types(depth: usize) -> Vec<u8> {
     // u8, then each a list of the one before.
     let mut types = vec![0x7d];
     for inner in 0..depth {
-        types.extend([&[0x70], &number(inner)[..]].concat());
+        types.extend([&[0x70], &type_index(inner)[..]].concat());
     }
     [b"\0asm\x0d\0\x01\0", &section(7, &[number(depth + 1), types].concat())[..]].concat()
 }
@@ -75,7 +87,7 @@ pub fn nested_components(depth: usize) -> Vec<u8> {
 pub fn doubled_types(depth: usize) -> Vec<u8> {
     let mut types = vec![0x7d];
     for inner in 0..depth {
-        types.extend([&[0x6f, 0x02], &number(inner)[..], &number(inner)].concat());
+        types.extend([&[0x6f, 0x02], &type_index(inner)[..], &type_index(inner)].concat());
     }
     [b"\0asm\x0d\0\x01\0", &section(7, &[number(depth + 1), types].concat())[..]].concat()
 }

@@ -309,3 +309,19 @@ fn a_full_batch_whose_changes_lead_to_ten_documents_each_is_no_pass() {
     let pipeline = &settings.pipelines[0];
     assert!(settings.flow_limits(pipeline).fanout_ids_max >= 10 * pipeline.batch.max_changes);
 }
+
+#[test]
+fn what_builders_have_together_is_checked_as_everything_else() {
+    let guests = |text: &str| loaded(&with(&format!("[guests]\n{text}\n"))).settings.guests;
+    assert_eq!(guests("compiled_cache = \"off\"").compiled_cache, None);
+    assert_eq!(guests("compiled_cache = \"kept\"").compiled_cache, Some(Path::new("conf/kept").into()));
+    assert_eq!(guests("calls_at_once = 8\ncompiled_cache_bytes = \"1MiB\"").compiled_cache_bytes, 1 << 20);
+    let said = said(&with("[guests]\ncalls_at_once = 1001\ncompiled_cash = \"off\"\n"));
+    assert_eq!(
+        said,
+        [
+            ":8:17: guests.calls_at_once: expected a number from 1 to 1000, found 1001",
+            ":9:1: guests.compiled_cash: there is no such key; did you mean `compiled_cache`?",
+        ]
+    );
+}

@@ -68,6 +68,9 @@ impl Trouble {
 
 /// Runs all pipelines until `shutdown`, or until none is left; how each of them ended.
 ///
+/// Builders are compiled by the running program, called with `compile-component`: it has to be one that calls
+/// `docmill::cli::main`.
+///
 /// # Errors
 ///
 /// `Fatal` when the server's port or the runtime for guests cannot be had: then nothing was begun.

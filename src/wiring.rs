@@ -70,6 +70,9 @@ impl Trouble {
 
 /// Runs all pipelines until `shutdown`, or until none is left; how each of them ended.
 ///
+/// Builders are compiled by the running program, called with `compile-component`: it has to be one that calls
+/// `docmill::cli::main`.
+///
 /// # Errors
 ///
 /// `Fatal` when the server's port or the runtime for guests cannot be had: then nothing was begun.
@@ -112,7 +115,7 @@ async fn run_pipelines(
     screen: &Screen,
     shutdown: &CancellationToken,
 ) -> Result<Vec<Ended>, Failure> {
-    let mut builders = Builders::new(settings)?;
+    let mut builders = Builders::new(settings, true)?;
     let sinks = Arc::new(Sinks::new(settings));
     let mut sources = Sources::new(settings);
     let mut running = JoinSet::new();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use docmill::config::{Loaded, Problems, SinkSettings, parse};
+use docmill::config::{GuestSettings, Loaded, Problems, SinkSettings, parse};
 use docmill::opensearch::{Auth, OpenSearchOptions};
 use docmill::pipeline::OnRejected;
 use docmill::postgres::PostgresOptions;
@@ -86,6 +86,10 @@ fn the_full_example_says_every_default_as_it_is() {
     assert_eq!(example.flow_limits(shop).late_window, docmill::pipeline::FlowLimits::default().late_window);
     assert_eq!(shop.config, serde_json::json!({ "currency": "EUR" }));
     assert_eq!(example.server, smallest.server);
+    let guests =
+        GuestSettings { compiled_cache: Some("/var/cache/docmill/compiled".into()), ..smallest.guests.clone() };
+    assert_eq!(example.guests, guests);
+    assert_eq!(smallest.guests.compiled_cache, None, "no home is known to this test");
     let (source, default) = (&example.sources["main"], &smallest.sources["main"]);
     assert_eq!(source.url.expose(), "postgres://capture:hunter2@db/shop");
     assert_eq!(
@@ -301,4 +305,20 @@ fn a_full_batch_whose_changes_lead_to_ten_documents_each_is_no_pass() {
     let settings = loaded(&with("")).settings;
     let pipeline = &settings.pipelines[0];
     assert!(settings.flow_limits(pipeline).fanout_ids_max >= 10 * pipeline.batch.max_changes);
+}
+
+#[test]
+fn what_builders_have_together_is_checked_as_everything_else() {
+    let guests = |text: &str| loaded(&with(&format!("[guests]\n{text}\n"))).settings.guests;
+    assert_eq!(guests("compiled_cache = \"off\"").compiled_cache, None);
+    assert_eq!(guests("compiled_cache = \"kept\"").compiled_cache, Some(Path::new("conf/kept").into()));
+    assert_eq!(guests("calls_at_once = 8\ncompiled_cache_bytes = \"1MiB\"").compiled_cache_bytes, 1 << 20);
+    let said = said(&with("[guests]\ncalls_at_once = 1001\ncompiled_cash = \"off\"\n"));
+    assert_eq!(
+        said,
+        [
+            ":8:17: guests.calls_at_once: expected a number from 1 to 1000, found 1001",
+            ":9:1: guests.compiled_cash: there is no such key; did you mean `compiled_cache`?",
+        ]
+    );
 }

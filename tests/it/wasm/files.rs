@@ -32,32 +32,6 @@ async fn what_is_no_component_is_refused_by_what_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_over_its_limit_is_refused_before_it_is_read() {
-    let limits = Limits { component_bytes: 100, ..Limits::default() };
-    says(&harmless().load(limits).await.unwrap_err(), "over the limit component_bytes of 100");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn native_code_is_refused() {
-    let engine = wasmtime::Engine::default();
-    let native = engine.precompile_component(&harmless().wasm()).unwrap();
-    says(&refusal(&native).await, "precompiled native code");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_no_builder_is_given_is_refused_by_name_with_what_to_do() {
-    let mut guest = harmless();
-    guest.imports = r#"(import "wasi:sockets/tcp@0.2.0" (instance)) (import "evil:host/shell" (instance))"#;
-    let failure = guest.load(Limits::default()).await.unwrap_err();
-    says(&failure, "wasi:sockets/tcp@0.2.0, evil:host/shell");
-    says(&failure, "wasm32-unknown-unknown");
-    guest.imports = r#"(import "docmill:builder/host@0.2.0" (instance))"#;
-    let failure = guest.load(Limits::default()).await.unwrap_err();
-    says(&failure, "docmill:builder/host@0.2.0");
-    says(&failure, "contract 0.1.0");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_component_of_another_world_is_told_what_it_lacks() {
     let lacks = r#"(component (instance $guest) (export "docmill:builder/guest@0.1.0" (instance $guest)))"#;
     says(&refusal(&wat::parse_str(lacks).unwrap()).await, "lacks describe, lacks resolve, lacks assemble");

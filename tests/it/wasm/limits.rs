@@ -141,3 +141,57 @@ async fn a_flood_of_log_lines_is_bounded_and_cannot_steer_a_terminal() {
     assert!(chain.contains("\\u{1b}[2Jforged\\n2026 ERROR"), "{chain}");
     assert!(chain.len() < 8000 && !chain.contains('\u{1b}') && !chain.contains('\n'), "{} bytes", chain.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_too_many_parts_is_told_which_and_how_many() {
+    let with = |fields| Handmade { fields, ..harmless() };
+    for (guest, limits, part) in [
+        (with("(memory $second 1)"), Limits { memories: 1, ..short() }, "2 is over the limit memories of 1"),
+        (
+            with("(table $a 1 funcref) (table $b 1 funcref)"),
+            Limits { tables: 1, ..short() },
+            "2 is over the limit tables of 1",
+        ),
+        (harmless(), Limits { instances: 1, ..short() }, "2 is over the limit instances of 1"),
+    ] {
+        let failure = guest.load(limits).await.unwrap_err();
+        is(&failure, FailureClass::Fatal, part);
+        is(&failure, FailureClass::Fatal, "builder of pipeline test, describe");
+        assert!(failure.advice().is_some_and(|advice| advice.contains("raise the limit")), "{failure}");
+        the_runtime_goes_on().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles_between_the_parts_of_a_component_are_limited() {
+    let mut guest = harmless();
+    guest.imports = r#"(type $resource (resource (rep i32)))
+        (core func $make (canon resource.new $resource))
+        (core module $Maker
+          (import "host" "make" (func $make (param i32) (result i32)))
+          (func $begin (local $left i32) (local.set $left (i32.const 200))
+            (loop $more
+              (drop (call $make (i32.const 7)))
+              (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+              (br_if $more (local.get $left))))
+          (start $begin))
+        (core instance $maker (instantiate $Maker (with "host" (instance (export "make" (func $make))))))"#;
+    assert!(guest.load(short()).await.is_ok());
+    let failure = guest.load(Limits { handles: 100, ..short() }).await.unwrap_err();
+    is(&failure, FailureClass::Fatal, "it has more handles open than the limit handles of 100");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_over_what_the_process_has_is_refused_by_name() {
+    for (limits, part) in [
+        (Limits { memory_bytes: 1 << 40, ..short() }, "its limit memory_bytes of 1099511627776 is over"),
+        (Limits { table_elements: 1 << 20, ..short() }, "its limit table_elements of 1048576 is over"),
+        (Limits { instances: 65, ..short() }, "can have, 64; lower instances"),
+        (Limits { memories: 5, ..short() }, "can have, 4; lower memories"),
+        (Limits { tables: 17, ..short() }, "can have, 16; lower tables"),
+    ] {
+        let failure = harmless().load(limits).await.unwrap_err();
+        assert_eq!(failure.class, FailureClass::Fatal);
+        assert!(failure.to_string().contains(part), "{part:?} is not in {failure}");
+    }
+}

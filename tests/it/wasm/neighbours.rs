@@ -99,3 +99,54 @@ async fn nothing_of_one_call_is_left_for_the_next() {
         assert_eq!(assemble(&builder, 1).await.unwrap().len(), 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_never_waits_for_calls_of_a_pipeline_that_holds_many() {
+    let few = Runtime::new(RuntimeOptions { calls_at_once: 4, ..RuntimeOptions::default() }).unwrap();
+    let mut guest = harmless();
+    guest.assemble = LOOP;
+    let limits = Limits { cpu: Duration::from_secs(3), wall: Duration::from_secs(60), ..short() };
+    let hog = WasmBuilder::load(&few, &guest.wasm(), json!({}), limits, "hog").await.unwrap();
+    let newcomer = WasmBuilder::load(&few, &harmless().wasm(), json!({}), Limits::default(), "newcomer").await.unwrap();
+    let spinning: Vec<_> = (0..20)
+        .map(|_| {
+            let hog = Arc::clone(&hog);
+            tokio::spawn(async move { assemble(&hog, 1).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for _ in 0..20 {
+        assert_eq!(assemble(&newcomer, 3).await.unwrap().len(), 3);
+    }
+    assert!(spinning.iter().all(|call| !call.is_finished()), "the newcomer waited for one of the hog's calls");
+    spinning.iter().for_each(|call| call.abort());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_call_ends_as_a_short_one_does_wherever_it_runs() {
+    // Several ticks of work, and then an answer, a query or a trap.
+    const WORK: &str = "(local $left i64) (local.set $left (i64.const 300000000)) \
+        (loop $more (local.set $left (i64.sub (local.get $left) (i64.const 1))) \
+        (br_if $more (i64.ne (local.get $left) (i64.const 0))))";
+    let limits = || Limits { cpu: Duration::from_secs(20), wall: Duration::from_secs(60), ..short() };
+    // Long from its first turn on, whatever the machine.
+    let soon = RuntimeOptions { long_call_cpu: Duration::from_millis(1), ..RuntimeOptions::default() };
+    let runtime = Runtime::new(soon).unwrap();
+    let with = |end: &str| {
+        let mut guest = harmless();
+        guest.assemble = format!("{WORK} {end}").leak();
+        guest.wasm()
+    };
+    let ending = async |end: &str| {
+        let builder = WasmBuilder::load(&runtime, &with(end), json!({}), limits(), "test").await.unwrap();
+        // Some of them wait for others to end.
+        let calls = (0..12).map(|_| assemble(&builder, 2));
+        futures_util::future::join_all(calls).await
+    };
+    for answer in ending("(call $outcomes (local.get $count) (i32.const 1) (i32.const 0) (i32.const 0))").await {
+        assert_eq!(answer.unwrap().len(), 2);
+    }
+    for answer in ending("unreachable").await {
+        assert_eq!(answer.unwrap_err().class, FailureClass::Deterministic);
+    }
+}

@@ -27,7 +27,7 @@ pub use change_capture::{
     StreamStart,
 };
 pub use document_builder::{AssembleRequest, DocumentBuilder};
-pub use failure::{Failure, FailureClass};
+pub use failure::{Failure, FailureClass, GuestEnd};
 pub use finding::{Finding, Severity};
 pub use index_admin::{Generation, HeldId, IdPage, IndexAdmin};
 pub use observer::{Observer, PassReport, Silent, Waiting, Written};

@@ -13,6 +13,7 @@
 
 pub mod back;
 mod backoff;
+mod failing;
 mod front;
 mod in_process;
 pub mod ledger;

@@ -11,7 +11,7 @@ use wasmtime::component::Component;
 use super::failures::Cause;
 use super::limits::Limits;
 use super::runtime::Runtime;
-use crate::edges::Failure;
+use crate::edges::{Failure, GuestEnd};
 
 /// What was compiled lately, and the turn of what is to be compiled.
 #[derive(Default)]
@@ -90,7 +90,8 @@ pub(super) async fn compile(
         Ok(Err(error)) => return Err(Failure::fatal(format!("{what}: compiling it failed")).with_source(error)),
         Err(_) => {
             let message = format!("{what}: compiling it takes longer than the limit compile of {:?}", limits.compile);
-            return Err(Failure::fatal(message));
+            let advice = "build it smaller, or raise `compile` in the pipeline's `limits`";
+            return Err(Failure::fatal(message).of_guest(GuestEnd::Limit("compile")).with_advice(advice));
         }
     };
     tracing::debug!(took_ms = began.elapsed().as_millis() as u64, "{what}: compiled");

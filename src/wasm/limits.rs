@@ -50,6 +50,19 @@ pub struct Limits {
     pub compile: Duration,
 }
 
+/// The key of a limit in the configuration of a pipeline; its name here where that is the same.
+pub(super) fn setting(limit: &str) -> &str {
+    match limit {
+        "memory_bytes" | "json_memory_bytes" => "memory",
+        "document_bytes" => "document",
+        "log_bytes" => "log",
+        "log_line_bytes" => "log_line",
+        "log_bytes_per_second" => "log_per_second",
+        "component_bytes" => "component",
+        same => same,
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

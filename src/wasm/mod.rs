@@ -27,6 +27,7 @@ mod host;
 mod json_rows;
 mod limiter;
 mod limits;
+mod limits_met;
 mod meter;
 mod printable;
 mod reading;

@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-use labels::{ByClass, ByKind, ByOrigin, ByReason, ByStage, ByWait, OfIndex, OfPipeline};
+use labels::{ByClass, ByEnd, ByKind, ByLimit, ByOrigin, ByReason, ByStage, ByTrap, ByWait, OfIndex, OfPipeline};
 use names::Name;
 pub use pipeline::PipelineMetrics;
 
@@ -56,6 +56,9 @@ struct Families {
     resolve_seconds: Spread<OfPipeline>,
     documents_built: Count<OfIndex>,
     builder_call_seconds: Spread<OfIndex>,
+    guest_limits: Count<ByLimit>,
+    guest_traps: Count<ByTrap>,
+    guest_failures: Count<ByEnd>,
     documents_written: Count<ByOrigin>,
     documents_written_bytes: Count<OfIndex>,
     documents_deleted: Count<OfIndex>,
@@ -77,6 +80,7 @@ struct Families {
     retries: Count<ByStage>,
     failures: Count<ByClass>,
     running: Level<OfPipeline>,
+    paused: Level<OfPipeline>,
 }
 
 impl Metrics {
@@ -125,6 +129,9 @@ impl Families {
             resolve_seconds: add(r, names::RESOLVE_SECONDS, spread(call)),
             documents_built: add(r, names::DOCUMENTS_BUILT, Family::default()),
             builder_call_seconds: add(r, names::BUILDER_CALL_SECONDS, spread(call)),
+            guest_limits: add(r, names::GUEST_LIMITS, Family::default()),
+            guest_traps: add(r, names::GUEST_TRAPS, Family::default()),
+            guest_failures: add(r, names::GUEST_FAILURES, Family::default()),
             documents_written: add(r, names::DOCUMENTS_WRITTEN, Family::default()),
             documents_written_bytes: add(r, names::DOCUMENTS_WRITTEN_BYTES, Family::default()),
             documents_deleted: add(r, names::DOCUMENTS_DELETED, Family::default()),
@@ -146,6 +153,7 @@ impl Families {
             retries: add(r, names::RETRIES, Family::default()),
             failures: add(r, names::FAILURES, Family::default()),
             running: add(r, names::RUNNING, Family::default()),
+            paused: add(r, names::PAUSED, Family::default()),
         }
     }
 }

@@ -27,6 +27,7 @@ mod tables;
 mod tally;
 
 // For benches/parts.rs.
+pub use failing::{Failing, Side};
 #[doc(hidden)]
 pub use front::{ack::Watermark, batch::End};
 pub use in_process::InProcessQueue;

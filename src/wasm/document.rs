@@ -116,7 +116,7 @@ mod tests {
     fn nesting_without_end_does_not_use_up_the_stack() {
         let limits = Limits::default();
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(1 << 20), "]".repeat(1 << 20));
-        assert!(document(deep, &limits).is_err());
+        assert!(document(deep, &limits, &LimitsMet::default()).is_err());
     }
 
     #[test]

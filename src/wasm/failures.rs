@@ -7,9 +7,9 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::host::CallState;
 use super::limiter::Met;
+use super::limits::setting;
 use super::meter::Meter;
 use super::printable::printable;
-use super::limits::setting;
 use crate::edges::{Failure, FailureClass, GuestEnd};
 
 /// A limit that a smaller call may not meet.

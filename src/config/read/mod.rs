@@ -2,7 +2,7 @@
 
 mod limits;
 mod pipeline;
-mod server;
+pub(super) mod server;
 mod sink;
 mod slots;
 mod source;

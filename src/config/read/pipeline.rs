@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::slots::{Spot, Wish, check_slot};
 use super::source::identifier;
 use super::{Names, limits};
-use crate::config::PipelineSettings;
 use crate::config::table::{Table, closest};
 use crate::config::value::Entry;
+use crate::config::{FailingSettings, PipelineSettings};
 use crate::edges::OnLostSlot;
 use crate::pipeline::{BatchPolicy, FailurePolicies, OnRejected};
 
 const BYTES_MIN: u64 = 1 << 10;
 const LATE_WINDOW_MIN: std::time::Duration = std::time::Duration::from_millis(1);
+const FAILING_WINDOW_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 const INDEX_PREFIX_BYTES_MAX: usize = 100;
 
 const ON_REJECTED: [(&str, OnRejected); 3] =
@@ -56,6 +57,8 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
     let skip_backfill = table.get("skip_backfill").and_then(|entry| entry.boolean());
     let on_lost_slot = table.get("on_lost_slot").and_then(|entry| entry.word(&ON_LOST_SLOT)).unwrap_or_default();
     let late_window = table.get("late_window").and_then(|entry| entry.duration(LATE_WINDOW_MIN));
+    let paused = table.get("paused").and_then(|entry| entry.boolean()).unwrap_or(false);
+    let failing = table.get("failing").map(failing).unwrap_or_default();
     let max_lag = table.get("max_lag").and_then(|entry| {
         let size = entry.size(1 << 20);
         let notice = "this docmill reads and checks it, but does not detach a pipeline that is behind yet";
@@ -85,6 +88,8 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
             skip_backfill: skip_backfill.unwrap_or(false),
             on_lost_slot,
             late_window,
+            paused,
+            failing,
             max_lag,
         })
     };
@@ -153,6 +158,26 @@ fn on_rejected(entry: Entry<'_, '_>) -> FailurePolicies {
     }
     policies.indexes = indexes;
     policies
+}
+
+/// When it pauses by itself: `"off"` for never.
+fn failing(entry: Entry<'_, '_>) -> FailingSettings {
+    if entry.value.get_ref().as_str() == Some("off") {
+        return FailingSettings { documents: Some(usize::MAX), ..FailingSettings::default() };
+    }
+    let Some(mut table) = entry.table() else { return FailingSettings::default() };
+    let documents = table.get("documents").and_then(|entry| entry.count(1)).map(|count| count as usize);
+    let percent = table.get("percent").and_then(|entry| {
+        let percent = entry.count(0)?;
+        if percent > 99 {
+            entry.wrong("a number from 0 to 99");
+            return None;
+        }
+        Some(percent as usize)
+    });
+    let window = table.get("window").and_then(|entry| entry.duration(FAILING_WINDOW_MIN));
+    table.finish();
+    FailingSettings { documents, percent, window }
 }
 
 fn batch(mut table: Table<'_, '_>) -> BatchPolicy {

@@ -292,7 +292,12 @@ impl Passes {
     }
 
     /// The ids that queries of a chunk yield, into `ids`, and pushed where they are many. `false` when stopped or asked again.
-    async fn walk_hop(&self, queries: &[Query], ids: &mut HashSet<String>, walk: &mut Walk<'_>) -> Result<bool, Failure> {
+    async fn walk_hop(
+        &self,
+        queries: &[Query],
+        ids: &mut HashSet<String>,
+        walk: &mut Walk<'_>,
+    ) -> Result<bool, Failure> {
         let rows_max = self.resolver.limits.chunk_rows.max(1);
         let mut cursor = self.resolver.queries.ids(queries).await?;
         loop {

@@ -272,7 +272,9 @@ impl Resolver {
                     }
                     todo.push(rows);
                 }
-                Err(failure) if matches!(failure.class, FailureClass::Restart | FailureClass::Fatal) => return Err(failure),
+                Err(failure) if matches!(failure.class, FailureClass::Restart | FailureClass::Fatal) => {
+                    return Err(failure);
+                }
                 Err(failure) if rows.count() > 1 => {
                     self.observer.on_retry("resolve", failure.message());
                     let (one, other) = rows.halves();
@@ -336,7 +338,9 @@ impl Resolver {
                 }
                 // A statement that runs into its time limit here has more ids than belong into a batch.
                 Err(failure) if failure.class == FailureClass::Oversize => return Ok(None),
-                Err(failure) if matches!(failure.class, FailureClass::Restart | FailureClass::Fatal) => return Err(failure),
+                Err(failure) if matches!(failure.class, FailureClass::Restart | FailureClass::Fatal) => {
+                    return Err(failure);
+                }
                 // A parameter that the builder made is none that the statement takes.
                 Err(failure) => todo.extend(self.narrow(index, queries, failure, at).await?),
             }

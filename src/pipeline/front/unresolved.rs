@@ -11,9 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::resolve::Resolver;
 use crate::edges::{Failure, FailureClass, Sink};
-use crate::model::{
-    DocumentId, Position, QuarantineRecord, Query, Rejection, Rows, TableDeclaration, Version,
-};
+use crate::model::{DocumentId, Position, QuarantineRecord, Query, Rejection, Rows, TableDeclaration, Version};
 use crate::pipeline::backoff::Backoff;
 use crate::pipeline::failing::{Failing, Side};
 use crate::pipeline::policy::{FailurePolicies, OnRejected};
@@ -41,7 +39,10 @@ impl Blamed {
     /// That one row of a table.
     pub fn row(table: &TableDeclaration, row: &Rows) -> Self {
         let (name, keys) = (&table.table, table.keys.join(", "));
-        Self { id: format!("{name}#{}", hash(&format!("{:?}", row.columns()))), what: format!("a row of table {name} (keys {keys})") }
+        Self {
+            id: format!("{name}#{}", hash(&format!("{:?}", row.columns()))),
+            what: format!("a row of table {name} (keys {keys})"),
+        }
     }
 
     /// That one query.
@@ -66,11 +67,18 @@ impl Resolver {
     /// # Errors
     ///
     /// `Fatal` when the policy is to stop, or when they are too many; `Transient` when the flow stops.
-    pub(super) async fn park(&self, index: &str, blamed: Blamed, failure: Failure, at: Position) -> Result<(), Failure> {
+    pub(super) async fn park(
+        &self,
+        index: &str,
+        blamed: Blamed,
+        failure: Failure,
+        at: Position,
+    ) -> Result<(), Failure> {
         let Blamed { id, what } = blamed;
         let Unresolved { sink, policies, failing } = &self.unresolved;
         let policy = policies.of(index);
-        let lost = format!("{what} could not be resolved for index {index}, so nobody knows which documents it touches");
+        let lost =
+            format!("{what} could not be resolved for index {index}, so nobody knows which documents it touches");
         if policy == OnRejected::Stop {
             return Err(Failure::fatal(lost)
                 .with_advice("mend the builder and start again: nothing at or after that change was confirmed")
@@ -91,7 +99,8 @@ impl Resolver {
         let (history, generation) = self
             .ledger
             .read(|state| {
-                let generation = state.generations.get(index).map_or_else(|| index.to_owned(), |known| known.name.clone());
+                let generation =
+                    state.generations.get(index).map_or_else(|| index.to_owned(), |known| known.name.clone());
                 (state.history, generation)
             })
             .await;

@@ -4,9 +4,10 @@ mod labels;
 pub mod names;
 mod pipeline;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -38,6 +39,8 @@ type Spread<L> = Family<L, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Arc<Registry>,
     families: Arc<Families>,
+    /// Pipelines that are gone. Their series are not shown; when one of that name comes again, its counters go on.
+    gone: Arc<RwLock<BTreeSet<String>>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -90,12 +93,18 @@ impl Metrics {
         let (build, help) = names::BUILD;
         registry.register(build, help, Info::new(vec![("version".to_owned(), version.to_owned())]));
         let families = Families::register(&mut registry);
-        Self { registry: Arc::new(registry), families: Arc::new(families) }
+        Self { registry: Arc::new(registry), families: Arc::new(families), gone: Arc::default() }
     }
 
     /// The observer of one pipeline.
     pub fn pipeline(&self, name: &str) -> PipelineMetrics {
+        self.gone.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         PipelineMetrics::new(Arc::clone(&self.families), name)
+    }
+
+    /// That pipeline is gone.
+    pub fn forget(&self, name: &str) {
+        self.gone.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
 
     /// Everything as text, in the form of [`CONTENT_TYPE`].
@@ -103,7 +112,15 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = text::encode(&mut text, &self.registry);
-        text
+        // The registry has no way to take out every series of one pipeline.
+        let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner);
+        if gone.is_empty() {
+            return text;
+        }
+        // Names have no letter that would be escaped.
+        let labels: Vec<String> = gone.iter().map(|name| format!("pipeline=\"{name}\"")).collect();
+        let is_gone = |line: &str| labels.iter().any(|label| line.contains(label));
+        text.split_inclusive('\n').filter(|line| line.starts_with('#') || !is_gone(line)).collect()
     }
 }
 

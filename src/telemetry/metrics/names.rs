@@ -23,8 +23,10 @@ pub const BUILDER_CALL_SECONDS: Name = ("builder_call_seconds", "Time of one cal
 
 pub const GUEST_LIMITS: Name = ("guest_limits", "Limits that the builder met, by the limit's name");
 pub const GUEST_TRAPS: Name = ("guest_traps", "Calls of the builder that trapped, by the trap");
-pub const GUEST_FAILURES: Name =
-    ("guest_failures", "Calls of the builder that failed: by a limit, a trap, its own error, or an answer that is none");
+pub const GUEST_FAILURES: Name = (
+    "guest_failures",
+    "Calls of the builder that failed: by a limit, a trap, its own error, or an answer that is none",
+);
 
 pub const DOCUMENTS_WRITTEN: Name =
     ("documents_written", "Documents that became durable in the sink, by what asked for them");

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Families;
-use super::labels::{ByClass, ByEnd, ByKind, ByLimit, ByOrigin, ByReason, ByStage, ByTrap, ByWait, OfIndex, OfPipeline};
+use super::labels::{
+    ByClass, ByEnd, ByKind, ByLimit, ByOrigin, ByReason, ByStage, ByTrap, ByWait, OfIndex, OfPipeline,
+};
 use crate::edges::{Failure, FailureClass, GuestEnd, Observer, PassReport, SlotReport, Waiting, Written};
 use crate::model::{Origin, PassReason, Position, Rejection};
 use crate::telemetry::since;
@@ -52,6 +54,12 @@ impl PipelineMetrics {
         Self { families, pipeline, of, passes: Mutex::default() }
     }
 
+    /// The pipeline is about to start, again perhaps.
+    pub fn starting(&self) {
+        self.paused(false);
+        self.families.running.get_or_create(&self.of).set(1);
+    }
+
     /// The pipeline waits for an operator, or does not any more.
     pub fn paused(&self, paused: bool) {
         self.families.paused.get_or_create(&self.of).set(i64::from(paused));
@@ -61,7 +69,8 @@ impl PipelineMetrics {
     /// The pipeline has ended.
     pub fn ended(&self) {
         self.families.running.get_or_create(&self.of).set(0);
-        self.families.live.get_or_create(&self.of).set(0);
+        self.on_start();
+        self.on_queue(0, 0);
         self.on_waiting(None);
     }
 

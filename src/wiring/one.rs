@@ -1,0 +1,125 @@
+//! One pipeline on its way: its builder is loaded, its sink reached, its engine run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::builders::Builders;
+use super::sinks::Sinks;
+use super::{Ended, Trouble};
+use crate::Engine;
+use crate::config::{PipelineSettings, Settings};
+use crate::edges::{ChangeCapture, DocumentBuilder, Failure, FailureClass, Observer, Sink, Waiting};
+use crate::pipeline::Summary;
+use crate::postgres::Postgres;
+use crate::telemetry::{All, Log, PipelineMetrics, Progress, Screen, Status};
+use crate::wasm::WasmBuilder;
+
+/// Between two attempts to reach a sink that does not answer; it doubles.
+const RECONNECT_FIRST: Duration = Duration::from_millis(500);
+const RECONNECT_LONGEST: Duration = Duration::from_secs(10);
+
+/// Who is told of one pipeline.
+pub(super) struct Watchers {
+    pub(super) metrics: Arc<PipelineMetrics>,
+    pub(super) status: Arc<Status>,
+    pub(super) screen: Screen,
+}
+
+/// One run of a pipeline, from its builder to its end.
+pub(super) struct One {
+    pub(super) settings: Arc<Settings>,
+    pub(super) pipeline: PipelineSettings,
+    pub(super) builders: Arc<Mutex<Builders>>,
+    /// Its builder, where that is loaded already.
+    pub(super) builder: Option<Arc<WasmBuilder>>,
+    pub(super) sinks: Arc<Sinks>,
+    pub(super) watchers: Watchers,
+    /// Ends it in order.
+    pub(super) stop: CancellationToken,
+}
+
+impl One {
+    pub(super) async fn run(mut self) -> Ended {
+        let name = self.pipeline.name.clone();
+        let observer: Arc<dyn Observer> = Arc::new(All(vec![
+            Arc::new(Log::new(&*name)),
+            Arc::clone(&self.watchers.metrics) as _,
+            Arc::clone(&self.watchers.status) as _,
+            Arc::new(Progress::new(&*name, self.watchers.screen.clone())),
+        ]));
+        let result = match self.load(&*observer).await {
+            Ok(Some(builder)) => {
+                self.watchers.status.builder_is(&builder.version().0);
+                self.engine(builder, observer).await.map_err(Trouble::Running)
+            }
+            Ok(None) => Ok(Summary::default()),
+            Err(failure) => Err(Trouble::Configuration(failure)),
+        };
+        Ended { pipeline: name, result }
+    }
+
+    /// Its builder; `None` when told to stop first. One is loaded at a time.
+    async fn load(&mut self, observer: &dyn Observer) -> Result<Option<Arc<WasmBuilder>>, Failure> {
+        if let Some(builder) = self.builder.take() {
+            return Ok(Some(builder));
+        }
+        let loading = async { self.builders.lock().await.load(&self.pipeline).await };
+        tokio::select! {
+            builder = loading => builder.map(Some).inspect_err(|failure| observer.on_guest_failed(failure)),
+            () = self.stop.cancelled() => Ok(None),
+        }
+    }
+
+    async fn engine(self, builder: Arc<WasmBuilder>, observer: Arc<dyn Observer>) -> Result<Summary, Failure> {
+        let pipeline = &self.pipeline;
+        let source = self.source()?;
+        let Some(sink) = self.reach_sink(&*observer).await? else { return Ok(Summary::default()) };
+        Engine::new(source, builder, sink)
+            .with_name(&*pipeline.name)
+            .with_schema(&*pipeline.schema)
+            .with_observer(observer)
+            .with_limits(self.settings.flow_limits(pipeline))
+            .with_batch(pipeline.batch)
+            .with_failure_policies(pipeline.on_rejected.clone())
+            .with_on_lost_slot(pipeline.on_lost_slot)
+            .skip_backfill(pipeline.skip_backfill)
+            .with_shutdown(self.stop.clone())
+            .run()
+            .await
+    }
+
+    /// Where its changes come from.
+    fn source(&self) -> Result<Arc<dyn ChangeCapture>, Failure> {
+        Ok(Postgres::new(self.settings.postgres_options(&self.pipeline))?)
+    }
+
+    /// The sink, however long it takes to answer; `None` when told to stop first.
+    async fn reach_sink(&self, observer: &dyn Observer) -> Result<Option<Arc<dyn Sink>>, Failure> {
+        let mut pause = RECONNECT_FIRST;
+        loop {
+            let failure = tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                sink = self.sinks.get(&self.settings, &self.pipeline) => match sink {
+                    Ok(sink) => {
+                        observer.on_waiting(None);
+                        return Ok(Some(sink));
+                    }
+                    Err(failure) => failure,
+                },
+            };
+            observer.on_error(&failure);
+            if failure.class != FailureClass::Transient {
+                return Err(failure);
+            }
+            observer.on_waiting(Some(Waiting::Sink));
+            observer.on_retry("sink.connect", failure.message());
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(RECONNECT_LONGEST),
+            }
+        }
+    }
+}

@@ -42,8 +42,8 @@ pub struct Failing {
 #[derive(Debug)]
 struct Window {
     began: Instant,
-    /// By a hash of the id: why it failed, as a place in `reasons`; `None` when it went well.
-    outcomes: HashMap<u64, Option<usize>>,
+    /// By a hash of the id: why it failed, as a place in `reasons`, or [`WELL`]. Small, since idle pipelines keep it too.
+    outcomes: HashMap<u64, u8>,
     /// Those besides that went well.
     nameless: usize,
     /// A reason, and how many documents failed for it.
@@ -52,6 +52,8 @@ struct Window {
 
 /// Reasons that are told apart in one window; further ones count as the last of them.
 const REASONS_MAX: usize = 16;
+/// Of a document that went well.
+const WELL: u8 = u8::MAX;
 
 impl Failing {
     /// For one run of a flow.
@@ -61,14 +63,23 @@ impl Failing {
 
     /// Those went well.
     pub fn went_well<'i>(&self, side: Side, index: &str, ids: impl Iterator<Item = &'i str>) {
+        if self.is_off() {
+            return;
+        }
         self.in_window(side, index, |window| {
-            ids.for_each(|id| window.put(self.hasher.hash_one(id), None));
+            ids.for_each(|id| window.put(self.hasher.hash_one(id), WELL));
         });
     }
 
     /// So many went well of which the ids are not known: rows, which have none.
     pub fn so_many_went_well(&self, side: Side, index: &str, count: usize) {
-        self.in_window(side, index, |window| window.nameless += count);
+        if !self.is_off() {
+            self.in_window(side, index, |window| window.nameless += count);
+        }
+    }
+
+    fn is_off(&self) -> bool {
+        self.limits.failing_documents_min == usize::MAX
     }
 
     /// That one failed, for a reason that is a word to count by; `found` may be logged.
@@ -77,12 +88,15 @@ impl Failing {
     ///
     /// `Fatal` and pausing when that is one too many.
     pub fn failed(&self, side: Side, index: &str, id: &str, reason: &str, found: &str) -> Result<(), Failure> {
+        if self.is_off() {
+            return Ok(());
+        }
         // A version that fails fails, in however many ways.
         let reason = if side == Side::Sink { reason } else { "" };
         let (failed, of) = self.in_window(side, index, |window| {
             let place = window.place_of(reason);
-            window.put(self.hasher.hash_one(id), Some(place));
-            (window.reasons[place].1, window.len())
+            window.put(self.hasher.hash_one(id), place);
+            (window.reasons[usize::from(place)].1, window.len())
         });
         let FlowLimits { failing_documents_min, failing_percent, failing_window, .. } = self.limits;
         if failed < failing_documents_min.max(1) || failed * 100 <= of * failing_percent {
@@ -110,7 +124,9 @@ impl Failing {
     fn in_window<T>(&self, side: Side, index: &str, with: impl FnOnce(&mut Window) -> T) -> T {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let window = windows.entry((side, index.to_owned())).or_insert_with(Window::new);
-        if window.began.elapsed() >= self.limits.failing_window || window.len() >= self.limits.failing_documents_max {
+        // At least so many that the two other limits can be met in it.
+        let documents_max = self.limits.failing_documents_max.max(self.limits.failing_documents_min.saturating_mul(4));
+        if window.began.elapsed() >= self.limits.failing_window || window.len() >= documents_max {
             *window = Window::new();
         }
         with(window)
@@ -126,24 +142,23 @@ impl Window {
         self.outcomes.len() + self.nameless
     }
 
-    fn place_of(&mut self, reason: &str) -> usize {
-        match self.reasons.iter().position(|(known, _)| known == reason) {
-            Some(place) => place,
-            None if self.reasons.len() < REASONS_MAX => {
-                self.reasons.push((reason.to_owned(), 0));
-                self.reasons.len() - 1
-            }
-            None => REASONS_MAX - 1,
+    fn place_of(&mut self, reason: &str) -> u8 {
+        let known = self.reasons.iter().position(|(known, _)| known == reason);
+        let place = known.unwrap_or(self.reasons.len()).min(REASONS_MAX - 1);
+        if place == self.reasons.len() {
+            self.reasons.push((reason.to_owned(), 0));
         }
+        // Less than REASONS_MAX.
+        place as u8
     }
 
     /// What counts is the last outcome of each.
-    fn put(&mut self, id: u64, outcome: Option<usize>) {
-        if let Some(Some(before)) = self.outcomes.insert(id, outcome) {
-            self.reasons[before].1 -= 1;
+    fn put(&mut self, id: u64, outcome: u8) {
+        if let Some((_, count)) = self.outcomes.insert(id, outcome).and_then(|before| self.reasons.get_mut(usize::from(before))) {
+            *count -= 1;
         }
-        if let Some(place) = outcome {
-            self.reasons[place].1 += 1;
+        if let Some((_, count)) = self.reasons.get_mut(usize::from(outcome)) {
+            *count += 1;
         }
     }
 }

@@ -109,8 +109,15 @@ impl Supervisor {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(joined) = self.running.join_next_with_id() => self.ended(joined),
-                Some(command) = commands.recv() => self.obey(command).await,
-                () = reload.notified() => self.reload_for_a_signal().await,
+                Some(command) = commands.recv() => tokio::select! {
+                    () = self.obey(command) => {}
+                    // What a command waits for must not hold up the end: a compilation, a pipeline that drains.
+                    () = shutdown.cancelled() => {}
+                },
+                () = reload.notified() => tokio::select! {
+                    () = self.reload_for_a_signal() => {}
+                    () = shutdown.cancelled() => {}
+                },
             }
         }
         while let Some(joined) = self.running.join_next_with_id().await {

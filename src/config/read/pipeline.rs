@@ -13,6 +13,8 @@ use crate::pipeline::{BatchPolicy, FailurePolicies, OnRejected};
 
 const BYTES_MIN: u64 = 1 << 10;
 const LATE_WINDOW_MIN: std::time::Duration = std::time::Duration::from_millis(1);
+/// They are remembered one by one.
+const FAILING_DOCUMENTS_MOST: u64 = 10_000;
 const FAILING_WINDOW_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 const INDEX_PREFIX_BYTES_MAX: usize = 100;
 
@@ -166,7 +168,14 @@ fn failing(entry: Entry<'_, '_>) -> FailingSettings {
         return FailingSettings { documents: Some(usize::MAX), ..FailingSettings::default() };
     }
     let Some(mut table) = entry.table() else { return FailingSettings::default() };
-    let documents = table.get("documents").and_then(|entry| entry.count(1)).map(|count| count as usize);
+    let documents = table.get("documents").and_then(|entry| {
+        let documents = entry.count(1)?;
+        if documents > FAILING_DOCUMENTS_MOST {
+            entry.wrong("a number from 1 to 10000");
+            return None;
+        }
+        Some(documents as usize)
+    });
     let percent = table.get("percent").and_then(|entry| {
         let percent = entry.count(0)?;
         if percent > 99 {

@@ -18,18 +18,23 @@ use crate::support::things::Things;
 use crate::wasm::handmade::{Handmade, harmless, short};
 
 /// Every row of `things` is a document. What the first letter of an id does: `x` traps in assemble, after a log line; `j` makes no
-/// JSON; `m` makes a document that the mapping refuses; `l` loops; `r` traps in resolve.
+/// JSON; `m` makes a document that the mapping refuses; `l` loops; `r` traps in resolve;
+/// `q` asks for a query with a parameter that is none.
 pub fn moody() -> Handmade {
     let mut guest = harmless();
     guest.descriptor = json!({ "contract": "0.1", "rows": "columns",
         "indexes": [{ "name": "things", "mapping": { "properties": { "name": { "type": "keyword" } } },
             "settings": { "number_of_replicas": 0 }, "reads": ["things"],
             "tables": [{ "table": "things", "keys": ["id"], "root": true }] }],
-        "queries": { "things": "select id, name from things where id = any($1)" } })
+        "queries": { "things": "select id, name from things where id = any($1)",
+            "others": "select id from things where length(name) = any($1)" } })
     .to_string();
     guest.fields = r#"
         (data (i32.const 0xA000) "{\"name\":\"good\"}")
         (data (i32.const 0xA100) "{\"name\":{\"a\":1}}")
+        (data (i32.const 0xA300) "others") (data (i32.const 0xA310) "[\"q\"]")
+        (data (i32.const 0x200) "\00\a3\00\00\06\00\00\00\20\02\00\00\01\00\00\00")
+        (data (i32.const 0x220) "\01\00\00\00\10\a3\00\00\05\00\00\00")
         (data (i32.const 0xA200) "ada@example.com\1b[2J is next")
         (func $first (param $id i32) (result i32) (i32.load8_u (i32.load (local.get $id))))
         (func $put (param $at i32) (param $id i32)
@@ -54,7 +59,7 @@ pub fn moody() -> Handmade {
             (br $next)))
           (call $ok (i32.const 0x400) (local.get $count)))
         (func $named (param $count i32) (param $column i32) (result i32)
-          (local $i i32) (local $start i32) (local $end i32) (local $at i32)
+          (local $i i32) (local $start i32) (local $end i32) (local $at i32) (local $asks i32)
           (block $done (loop $next
             (br_if $done (i32.eq (local.get $i) (local.get $count)))
             (local.set $end (i32.load (i32.add (i32.load offset=28 (local.get $column))
@@ -63,10 +68,11 @@ pub fn moody() -> Handmade {
             (i32.store (local.get $at) (i32.add (i32.load offset=20 (local.get $column)) (local.get $start)))
             (i32.store offset=4 (local.get $at) (i32.sub (local.get $end) (local.get $start)))
             (if (i32.eq (call $first (local.get $at)) (i32.const 114)) (then unreachable))
+            (if (i32.eq (call $first (local.get $at)) (i32.const 113)) (then (local.set $asks (i32.const 1))))
             (local.set $start (local.get $end))
             (local.set $i (i32.add (local.get $i) (i32.const 1)))
             (br $next)))
-          (call $affected (i32.const 0x400) (local.get $count) (i32.const 0) (i32.const 0)))"#;
+          (call $affected (i32.const 0x400) (local.get $count) (i32.const 0x200) (local.get $asks)))"#;
     guest.assemble = "(call $made (local.get $ids) (local.get $count))";
     guest.resolve = "(call $named (local.get 5) (local.get 6))";
     guest
@@ -220,6 +226,26 @@ async fn a_row_that_cannot_be_resolved_is_parked_in_place_of_its_documents_and_h
     scene.things.sql("update things set name = 'again' where id = 'r2'; insert into things values ('g33', '')").await;
     scene.until_written(33).await;
     assert_eq!(scene.records().await.len(), 2);
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_the_builder_fills_with_nonsense_is_parked_alone_in_a_pass_and_live() {
+    let scene = Scene::new().await;
+    scene.things.sql("insert into things values ('q1', '')").await;
+    let engine = scene.run(OnRejected::Quarantine).await;
+    scene.until_written(31).await;
+    scene.until("the query of the backfill is parked", async || scene.records().await.len() == 1).await;
+    scene.things.sql("insert into things values ('g31', ''), ('q2', ''), ('g32', '')").await;
+    scene.until_written(34).await;
+    let records = scene.records().await;
+    assert_eq!((records.len(), &records[0]["kind"]), (1, &json!("resolve_failed")), "the same query is the same record");
+    let (id, reason) = (records[0]["id"].as_str().unwrap(), records[0]["reason"].as_str().unwrap());
+    assert!(id.starts_with("others#"), "{id}");
+    assert!(reason.starts_with("a query others could not be resolved for index things"), "{reason}");
+    assert!(reason.contains("failed to run query others: its parameter $1"), "{reason}");
+    let before = scene.confirmed().await;
+    scene.until("the slot moves past it", async || scene.confirmed().await > before).await;
     engine.stop().await;
 }
 

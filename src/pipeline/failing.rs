@@ -154,7 +154,9 @@ impl Window {
 
     /// What counts is the last outcome of each.
     fn put(&mut self, id: u64, outcome: u8) {
-        if let Some((_, count)) = self.outcomes.insert(id, outcome).and_then(|before| self.reasons.get_mut(usize::from(before))) {
+        if let Some((_, count)) =
+            self.outcomes.insert(id, outcome).and_then(|before| self.reasons.get_mut(usize::from(before)))
+        {
             *count -= 1;
         }
         if let Some((_, count)) = self.reasons.get_mut(usize::from(outcome)) {

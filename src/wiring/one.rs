@@ -1,9 +1,11 @@
 //! One pipeline on its way: its builder is loaded, its sink reached, its engine run.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use futures_util::FutureExt;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::builders::Builders;
@@ -28,13 +30,43 @@ pub(super) struct Watchers {
     pub(super) screen: Screen,
 }
 
+/// A builder, or the turn to load it.
+pub(super) enum Build {
+    Loaded(Arc<WasmBuilder>),
+    Turn(Turn),
+}
+
+/// A place in the line of those that load a builder: one is loaded at a time, in the order in which pipelines were started, so that of two
+/// that would write the same index it is always the same one that is refused.
+pub(super) enum Turn {
+    Now(OwnedMutexGuard<Builders>),
+    Later(Pin<Box<dyn Future<Output = OwnedMutexGuard<Builders>> + Send>>),
+}
+
+impl Turn {
+    /// Stands in line.
+    pub(super) fn take(builders: &Arc<Mutex<Builders>>) -> Self {
+        let mut waiting = Box::pin(Arc::clone(builders).lock_owned());
+        // Asked once, it has its place; however many are asked for at once.
+        match tokio::task::unconstrained(waiting.as_mut()).now_or_never() {
+            Some(builders) => Turn::Now(builders),
+            None => Turn::Later(waiting),
+        }
+    }
+
+    async fn come(self) -> OwnedMutexGuard<Builders> {
+        match self {
+            Turn::Now(builders) => builders,
+            Turn::Later(waiting) => waiting.await,
+        }
+    }
+}
+
 /// One run of a pipeline, from its builder to its end.
 pub(super) struct One {
     pub(super) settings: Arc<Settings>,
     pub(super) pipeline: PipelineSettings,
-    pub(super) builders: Arc<Mutex<Builders>>,
-    /// Its builder, where that is loaded already.
-    pub(super) builder: Option<Arc<WasmBuilder>>,
+    pub(super) builder: Build,
     pub(super) sinks: Arc<Sinks>,
     pub(super) watchers: Watchers,
     /// Ends it in order.
@@ -42,7 +74,7 @@ pub(super) struct One {
 }
 
 impl One {
-    pub(super) async fn run(mut self) -> Ended {
+    pub(super) async fn run(self) -> Ended {
         let name = self.pipeline.name.clone();
         let observer: Arc<dyn Observer> = Arc::new(All(vec![
             Arc::new(Log::new(&*name)),
@@ -50,23 +82,36 @@ impl One {
             Arc::clone(&self.watchers.status) as _,
             Arc::new(Progress::new(&*name, self.watchers.screen.clone())),
         ]));
-        let result = match self.load(&*observer).await {
+        let Self { settings, pipeline, builder, sinks, watchers, stop } = self;
+        let running = Running { settings, pipeline, sinks, stop };
+        let result = match running.load(builder, &*observer).await {
             Ok(Some(builder)) => {
-                self.watchers.status.builder_is(&builder.version().0);
-                self.engine(builder, observer).await.map_err(Trouble::Running)
+                watchers.status.builder_is(&builder.version().0);
+                running.engine(builder, observer).await.map_err(Trouble::Running)
             }
             Ok(None) => Ok(Summary::default()),
             Err(failure) => Err(Trouble::Configuration(failure)),
         };
         Ended { pipeline: name, result }
     }
+}
 
-    /// Its builder; `None` when told to stop first. One is loaded at a time.
-    async fn load(&mut self, observer: &dyn Observer) -> Result<Option<Arc<WasmBuilder>>, Failure> {
-        if let Some(builder) = self.builder.take() {
-            return Ok(Some(builder));
-        }
-        let loading = async { self.builders.lock().await.load(&self.pipeline).await };
+/// What it takes to run it.
+struct Running {
+    settings: Arc<Settings>,
+    pipeline: PipelineSettings,
+    sinks: Arc<Sinks>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// Its builder; `None` when told to stop first.
+    async fn load(&self, builder: Build, observer: &dyn Observer) -> Result<Option<Arc<WasmBuilder>>, Failure> {
+        let turn = match builder {
+            Build::Loaded(builder) => return Ok(Some(builder)),
+            Build::Turn(turn) => turn,
+        };
+        let loading = async { turn.come().await.load(&self.pipeline).await };
         tokio::select! {
             builder = loading => builder.map(Some).inspect_err(|failure| observer.on_guest_failed(failure)),
             () = self.stop.cancelled() => Ok(None),

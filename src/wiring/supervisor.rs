@@ -18,7 +18,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::builders::Builders;
-use super::one::{One, Watchers};
+use super::one::{Build, One, Turn, Watchers};
 use super::sinks::Sinks;
 use super::{Ended, Trouble};
 use crate::config::{PipelineSettings, Settings};
@@ -210,8 +210,7 @@ impl Supervisor {
         let one = One {
             settings: Arc::clone(&self.settings),
             pipeline: settings.clone(),
-            builders: Arc::clone(&self.builders),
-            builder,
+            builder: builder.map_or_else(|| Build::Turn(Turn::take(&self.builders)), Build::Loaded),
             sinks: Arc::clone(&self.sinks),
             watchers: Watchers {
                 metrics: Arc::clone(&pipeline.metrics),

@@ -2,41 +2,36 @@
 //! together.
 //!
 //! ```text
-//! Settings ─▶ builders, one after the other ─▶ per pipeline: sink (shared by name and prefix), source ─▶ Engine::run
+//! Settings ─▶ builders, one after the other ─▶ per pipeline: sink (shared by name), source (shared by slot) ─▶ Engine::run
 //!                                              └─ observers: log, metrics, status, progress ─▶ server
 //! ```
 //!
-//! Pipelines run beside each other; one that fails is reported, and the others go on.
+//! Pipelines run beside each other; one that fails is reported, and the others go on. They are added, removed, paused and resumed while
+//! they run (`supervisor`, `reload`), by calls that show the token (`token`).
 
 mod builders;
 mod check;
+mod one;
+mod reload;
+mod sinks;
 mod sources;
+mod supervisor;
+mod token;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::Engine;
-use crate::config::{PipelineSettings, Settings, SinkSettings};
-use crate::edges::{ChangeCapture, DocumentBuilder, Failure, FailureClass, Observer, Sink, Waiting};
-use crate::ndjson::Ndjson;
-use crate::opensearch::OpenSearch;
+use crate::config::{Secret, Settings};
+use crate::edges::Failure;
 use crate::pipeline::Summary;
-use crate::server::{Served, Server};
-use crate::telemetry::{All, Log, Metrics, PipelineMetrics, Progress, Screen, Status};
-use crate::tenants::SharedCapture;
-use crate::wasm::WasmBuilder;
-use builders::Builders;
+use crate::server::{Controls, Served, Server};
+use crate::telemetry::{Metrics, Roster, Screen};
 pub use check::check;
-use sources::Sources;
-
-/// Between two attempts to reach a sink that does not answer; it doubles.
-const RECONNECT_FIRST: Duration = Duration::from_millis(500);
-const RECONNECT_LONGEST: Duration = Duration::from_secs(10);
+use supervisor::Supervisor;
+pub use token::{read_token, token_file};
 
 /// How long open requests may take when everything else has ended.
 const SERVER_GRACE: Duration = Duration::from_secs(2);
@@ -68,21 +63,31 @@ impl Trouble {
     }
 }
 
-/// Runs all pipelines until `shutdown`, or until none is left; how each of them ended.
-///
 /// Builders are compiled by the running program, called with `compile-component`: it has to be one that calls
 /// `docmill::cli::main`.
+///
+/// Runs all pipelines until `shutdown`, or until none runs and none is paused; how each of them ended. `reload` asks for the configuration
+/// to be read again.
 ///
 /// # Errors
 ///
 /// `Fatal` when the server's port or the runtime for guests cannot be had: then nothing was begun.
-pub async fn run(settings: Settings, screen: Screen, shutdown: CancellationToken) -> Result<Vec<Ended>, Failure> {
+pub async fn run(
+    settings: Settings,
+    screen: Screen,
+    shutdown: CancellationToken,
+    reload: Arc<Notify>,
+) -> Result<Vec<Ended>, Failure> {
     let settings = Arc::new(settings);
-    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
-    let statuses: Vec<_> = settings.pipelines.iter().map(|pipeline| Status::new(&*pipeline.name)).collect();
-    let served = Served { metrics: metrics.clone(), pipelines: statuses.clone().into() };
+    let (metrics, roster) = (Metrics::new(env!("CARGO_PKG_VERSION")), Roster::default());
+    // Documents must not wait for that: without a token nobody can change anything, and all else works.
+    let token = token::read_or_make_token(&settings.server, &settings.file)
+        .inspect_err(|failure| tracing::warn!("no call can pause, resume or reload: {}", failure.chain()));
+    let (controls, commands) = Controls::new(token.as_ref().ok().map(Secret::expose));
+    let served = Served { metrics: metrics.clone(), pipelines: roster.clone(), controls };
     let server = Server::bind(&settings.server.listen, &settings.server.names, served).await?;
     tracing::info!("serving /health, /ready, /metrics and /api/v1/status on http://{}", server.address());
+    let supervisor = Supervisor::new(settings, metrics, roster, screen, shutdown)?;
     let serving = CancellationToken::new();
     let server = async {
         let late = async {
@@ -95,9 +100,8 @@ pub async fn run(settings: Settings, screen: Screen, shutdown: CancellationToken
             () = late => Ok(()),
         }
     };
-
     let pipelines = async {
-        let ended = run_pipelines(&settings, &metrics, &statuses, &screen, &shutdown).await;
+        let ended = supervisor.run(commands, reload).await;
         serving.cancel();
         ended
     };
@@ -105,198 +109,5 @@ pub async fn run(settings: Settings, screen: Screen, shutdown: CancellationToken
     if let Err(failure) = server {
         tracing::error!("{}", failure.chain());
     }
-    ended
-}
-
-async fn run_pipelines(
-    settings: &Arc<Settings>,
-    metrics: &Metrics,
-    statuses: &[Arc<Status>],
-    screen: &Screen,
-    shutdown: &CancellationToken,
-) -> Result<Vec<Ended>, Failure> {
-    let mut builders = Builders::new(settings, true)?;
-    let sinks = Arc::new(Sinks::new(settings));
-    let mut sources = Sources::new(settings);
-    let mut running = JoinSet::new();
-    let mut names = HashMap::new();
-    for (pipeline, status) in settings.pipelines.iter().zip(statuses) {
-        let builder = tokio::select! {
-            builder = builders.load(pipeline) => builder,
-            () = shutdown.cancelled() => break,
-        };
-        if let Ok(builder) = &builder {
-            status.builder_is(&builder.version().0);
-        }
-        let watchers = Watchers {
-            metrics: Arc::new(metrics.pipeline(&pipeline.name)),
-            status: Arc::clone(status),
-            screen: screen.clone(),
-        };
-        let one = One {
-            settings: Arc::clone(settings),
-            pipeline: pipeline.clone(),
-            neighbours: sources.neighbours(pipeline),
-            sinks: Arc::clone(&sinks),
-            shutdown: shutdown.clone(),
-        };
-        let source = sources.capture(settings, pipeline);
-        names.insert(running.spawn(one.run(builder, source, watchers)).id(), pipeline.name.clone());
-    }
-    let mut ended = Vec::new();
-    while let Some(joined) = running.join_next_with_id().await {
-        ended.push(match joined {
-            Ok((_, one)) => one,
-            // A mistake of docmill in one pipeline; the others go on.
-            Err(error) => {
-                let pipeline = names.get(&error.id()).cloned().unwrap_or_default();
-                let failure = Failure::fatal("the pipeline ended by an internal error").with_source(error);
-                Ended { pipeline, result: Err(Trouble::Running(failure)) }
-            }
-        });
-    }
     Ok(ended)
-}
-
-/// Who is told of one pipeline.
-struct Watchers {
-    metrics: Arc<PipelineMetrics>,
-    status: Arc<Status>,
-    screen: Screen,
-}
-
-/// One pipeline on its way.
-struct One {
-    settings: Arc<Settings>,
-    pipeline: PipelineSettings,
-    /// Those who read the same slot.
-    neighbours: Option<Arc<SharedCapture>>,
-    sinks: Arc<Sinks>,
-    shutdown: CancellationToken,
-}
-
-impl One {
-    async fn run(
-        self,
-        builder: Result<Arc<WasmBuilder>, Failure>,
-        source: Result<Arc<dyn ChangeCapture>, Failure>,
-        watchers: Watchers,
-    ) -> Ended {
-        let name = self.pipeline.name.clone();
-        let neighbours = self.neighbours.clone();
-        let one_of_many = self.settings.pipelines.len() > 1;
-        let observer: Arc<dyn Observer> = Arc::new(All(vec![
-            Arc::new(Log::new(&*name)),
-            Arc::clone(&watchers.metrics) as _,
-            Arc::clone(&watchers.status) as _,
-            Arc::new(Progress::new(&*name, watchers.screen.clone())),
-        ]));
-        let result = match builder {
-            Ok(builder) => match source {
-                Ok(source) => self.engine(builder, source, observer).await.map_err(Trouble::Running),
-                Err(failure) => Err(Trouble::Running(failure)),
-            },
-            Err(failure) => Err(Trouble::Configuration(failure)),
-        };
-        let failure = result.as_ref().err().map(Trouble::failure);
-        // The only one is in the report, which comes at once.
-        if let Some(failure) = failure
-            && one_of_many
-        {
-            tracing::error!(pipeline = %name, "the pipeline ended: {}", failure.chain());
-        }
-        if let Some(neighbours) = neighbours {
-            neighbours.not_coming(&name);
-        }
-        watchers.status.ended(failure);
-        watchers.metrics.ended();
-        Ended { pipeline: name, result }
-    }
-
-    async fn engine(
-        self,
-        builder: Arc<WasmBuilder>,
-        source: Arc<dyn ChangeCapture>,
-        observer: Arc<dyn Observer>,
-    ) -> Result<Summary, Failure> {
-        let Some(sink) = self.reach_sink(&*observer).await? else { return Ok(Summary::default()) };
-        let pipeline = &self.pipeline;
-        Engine::new(source, builder, sink)
-            .with_name(&*pipeline.name)
-            .with_schema(&*pipeline.schema)
-            .with_observer(observer)
-            .with_limits(self.settings.flow_limits(pipeline))
-            .with_batch(pipeline.batch)
-            .with_failure_policies(pipeline.on_rejected.clone())
-            .with_on_lost_slot(pipeline.on_lost_slot)
-            .skip_backfill(pipeline.skip_backfill)
-            .with_shutdown(self.shutdown.clone())
-            .run()
-            .await
-    }
-
-    /// The sink, however long it takes to answer; `None` when told to stop first.
-    async fn reach_sink(&self, observer: &dyn Observer) -> Result<Option<Arc<dyn Sink>>, Failure> {
-        let mut pause = RECONNECT_FIRST;
-        loop {
-            let failure = tokio::select! {
-                () = self.shutdown.cancelled() => return Ok(None),
-                sink = self.sinks.get(&self.settings, &self.pipeline) => match sink {
-                    Ok(sink) => {
-                        observer.on_waiting(None);
-                        return Ok(Some(sink));
-                    }
-                    Err(failure) => failure,
-                },
-            };
-            observer.on_error(&failure);
-            if failure.class != FailureClass::Transient {
-                return Err(failure);
-            }
-            observer.on_waiting(Some(Waiting::Sink));
-            observer.on_retry("sink.connect", failure.message());
-            tokio::select! {
-                () = self.shutdown.cancelled() => return Ok(None),
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(RECONNECT_LONGEST),
-            }
-        }
-    }
-}
-
-/// The sinks, each connected once: pipelines share one where its name and their index prefix are the same.
-struct Sinks {
-    cells: HashMap<(String, String), OnceCell<Arc<dyn Sink>>>,
-}
-
-impl Sinks {
-    fn new(settings: &Settings) -> Self {
-        let keys = settings.pipelines.iter().map(|pipeline| Self::key(settings, pipeline));
-        Self { cells: keys.map(|key| (key, OnceCell::new())).collect() }
-    }
-
-    /// Lines are one stream, whatever indexes they are of.
-    fn key(settings: &Settings, pipeline: &PipelineSettings) -> (String, String) {
-        let prefix = match settings.sinks.get(&pipeline.sink) {
-            Some(SinkSettings::Search(_)) => pipeline.index_prefix.clone(),
-            _ => String::new(),
-        };
-        (pipeline.sink.clone(), prefix)
-    }
-
-    async fn get(&self, settings: &Settings, pipeline: &PipelineSettings) -> Result<Arc<dyn Sink>, Failure> {
-        let unknown = || Failure::fatal(format!("there is no sink {}", pipeline.sink));
-        let cell = self.cells.get(&Self::key(settings, pipeline)).ok_or_else(unknown)?;
-        let connect = || async {
-            Ok(match settings.sinks.get(&pipeline.sink).ok_or_else(unknown)? {
-                SinkSettings::Search(search) => {
-                    let mut options = search.options(&pipeline.index_prefix);
-                    options.late_window = pipeline.late_window.unwrap_or(options.late_window);
-                    OpenSearch::connect(options).await? as _
-                }
-                SinkSettings::Lines(path) => Ndjson::file(path)? as _,
-                SinkSettings::Stdout => Ndjson::stdout() as _,
-            })
-        };
-        cell.get_or_try_init(connect).await.cloned()
-    }
 }

@@ -1,12 +1,13 @@
 //! `docmill check`: everything that can be wrong, in one report, with what puts it right.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use clap::Args;
 use serde_json::json;
 
 use super::ConfigFile;
 use super::exit::{Exit, wrong_configuration};
+use super::print::print;
 use crate::config::{self, Problems};
 use crate::edges::{Finding, Severity};
 use crate::wiring;
@@ -76,12 +77,4 @@ fn line(text: &mut String, finding: &Finding, colours: bool) {
 
 fn unreadable(problems: &Problems) -> serde_json::Value {
     json!({ "file": problems.file, "problems": problems.problems })
-}
-
-/// To standard output; a reader that went away is no failure of ours.
-fn print(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
 }

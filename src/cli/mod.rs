@@ -8,10 +8,14 @@
 //! | 3 | `check`, or the comparison of `demo`, found something |
 
 mod check;
+mod controls;
 mod demo;
 mod exit;
+mod print;
+mod remote;
 mod run;
 mod signals;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +42,14 @@ enum Command {
     Run(run::Arguments),
     /// Look at everything that can be wrong, without changing anything
     Check(check::Arguments),
+    /// How the pipelines of a running docmill stand
+    Status(status::Arguments),
+    /// End one pipeline of a running docmill in order, and keep its place
+    Pause(controls::One),
+    /// Start a pipeline again that is paused or has failed
+    Resume(controls::One),
+    /// Let a running docmill read its configuration again: pipelines are added, removed and restarted as it says
+    Reload(controls::All),
     /// See it work: a throw-away PostgreSQL with a small shop, changes trickling in
     Demo(demo::Arguments),
     /// Compile a component from standard input: docmill starts itself like this, with limits of the system
@@ -112,6 +124,10 @@ fn dispatch(cli: Cli, screen: &Screen) -> anyhow::Result<Exit> {
         match cli.command {
             Command::Run(arguments) => run::run(arguments, screen).await,
             Command::Check(arguments) => check::run(arguments).await,
+            Command::Status(arguments) => status::run(arguments).await,
+            Command::Pause(arguments) => controls::pause(arguments).await,
+            Command::Resume(arguments) => controls::resume(arguments).await,
+            Command::Reload(arguments) => controls::reload(arguments).await,
             Command::Demo(arguments) => demo::run(arguments, screen).await,
             Command::CompileComponent => Ok(Exit::Fine),
         }

@@ -1,7 +1,10 @@
-//! `docmill run`: the pipelines of a configuration, until they are told to stop.
+//! `docmill run`: the pipelines of a configuration, until they are told to stop. SIGHUP reads the configuration again.
+
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{self, Exit};
@@ -26,8 +29,10 @@ pub(super) async fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result
     let shutdown = CancellationToken::new();
     let first = "stopping: what was captured is written and confirmed (again to stop at once)";
     let signals = signals::heed(&shutdown, screen, first).context("failed to wait for signals")?;
-    let ended = wiring::run(loaded.settings, screen.clone(), shutdown).await?;
-    drop(signals);
+    let reload = Arc::new(Notify::new());
+    let hang_ups = signals::hang_ups(&reload).context("failed to wait for signals")?;
+    let ended = wiring::run(loaded.settings, screen.clone(), shutdown, reload).await?;
+    drop((signals, hang_ups));
     screen.beside(|| ended.iter().for_each(|one| eprintln!("{}", report(one))));
     Ok(code(&ended))
 }

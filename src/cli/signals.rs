@@ -1,6 +1,9 @@
-//! SIGTERM and Ctrl-C: the first drains, the second exits at once.
+//! SIGTERM and Ctrl-C: the first drains, the second exits at once. SIGHUP: the configuration is read again.
+
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
@@ -35,6 +38,23 @@ pub(super) fn heed(
             }
             screen.beside(|| eprintln!("docmill: {first}"));
             shutdown.cancel();
+        }
+    });
+    Ok(waiting)
+}
+
+/// Tells `reload` of every SIGHUP, for as long as the guard is kept.
+///
+/// # Errors
+///
+/// The system does not let us wait for signals.
+pub(super) fn hang_ups(reload: &Arc<Notify>) -> std::io::Result<tokio::task::JoinSet<()>> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let reload = Arc::clone(reload);
+    let mut waiting = tokio::task::JoinSet::new();
+    waiting.spawn(async move {
+        while hang_up.recv().await.is_some() {
+            reload.notify_one();
         }
     });
     Ok(waiting)

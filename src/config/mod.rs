@@ -26,8 +26,8 @@ pub use expand::Environment;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
-    GuestSettings, Login, PipelineSettings, SearchEngine, SearchSettings, ServerSettings, Settings, SinkSettings,
-    SourceSettings,
+    FailingSettings, GuestSettings, Login, PipelineSettings, SearchEngine, SearchSettings, ServerSettings, Settings,
+    SinkSettings, SourceSettings,
 };
 pub use units::{duration, size};
 
@@ -49,7 +49,26 @@ pub struct Loaded {
 ///
 /// Everything that is wrong with it.
 pub fn load(file: &Path) -> Result<Loaded, Problems> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    parse(&text(file)?, file, &|name| std::env::var(name).ok())
+}
+
+/// Reads only `[server]` of a configuration file: what it takes to talk to a server that runs.
+///
+/// # Errors
+///
+/// What is wrong with that part, or that the file is no TOML.
+pub fn load_server(file: &Path) -> Result<ServerSettings, Problems> {
+    let text = text(file)?;
+    let environment = |name: &str| std::env::var(name).ok();
+    let read = |mut document: Table<'_, '_>, _: &Path| match document.get("server") {
+        Some(entry) => entry.table().and_then(read::server::read),
+        None => Some(ServerSettings::default()),
+    };
+    parse_with(&text, file, &environment, read).map(|(server, _)| server)
+}
+
+fn text(file: &Path) -> Result<String, Problems> {
+    std::fs::read_to_string(file).map_err(|error| {
         let found = match error.kind() {
             std::io::ErrorKind::NotFound => "there is no such file; name one with --config".to_owned(),
             std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
@@ -64,8 +83,7 @@ pub fn load(file: &Path) -> Result<Loaded, Problems> {
                 message: format!("could not read the configuration: {found}"),
             }],
         }
-    })?;
-    parse(&text, file, &|name| std::env::var(name).ok())
+    })
 }
 
 /// Reads the text of a configuration file; relative paths begin at `file`'s directory.
@@ -74,6 +92,16 @@ pub fn load(file: &Path) -> Result<Loaded, Problems> {
 ///
 /// Everything that is wrong with it.
 pub fn parse(text: &str, file: &Path, environment: &Environment<'_>) -> Result<Loaded, Problems> {
+    let (settings, warnings) = parse_with(text, file, environment, read::settings)?;
+    Ok(Loaded { settings, warnings })
+}
+
+fn parse_with<T>(
+    text: &str,
+    file: &Path,
+    environment: &Environment<'_>,
+    read: impl FnOnce(Table<'_, '_>, &Path) -> Option<T>,
+) -> Result<(T, Vec<String>), Problems> {
     let collector = Collector::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     let broken = !errors.is_empty();
@@ -87,12 +115,12 @@ pub fn parse(text: &str, file: &Path, environment: &Environment<'_>) -> Result<L
     // What could be recovered of broken TOML would only bring follow-up problems that nobody has.
     let settings = match broken {
         true => None,
-        false => read::settings(Table::new(&reading, String::new(), 0..0, document.get_ref()), file),
+        false => read(Table::new(&reading, String::new(), 0..0, document.get_ref()), file),
     };
     let (problems, warnings) = reading.collector.finish();
     match settings {
         Some(settings) if problems.is_empty() => {
-            Ok(Loaded { settings, warnings: warnings.iter().map(|warning| warning.in_file(file)).collect() })
+            Ok((settings, warnings.iter().map(|warning| warning.in_file(file)).collect()))
         }
         _ => Err(Problems { file: file.to_path_buf(), problems }),
     }

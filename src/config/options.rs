@@ -35,6 +35,9 @@ impl Settings {
         limits.queue_events_max = pipeline.queue_capacity.unwrap_or(limits.queue_events_max);
         limits.queue_bytes_max = pipeline.queue_bytes.unwrap_or(limits.queue_bytes_max);
         limits.late_window = pipeline.late_window.unwrap_or(limits.late_window);
+        limits.failing_documents_min = pipeline.failing.documents.unwrap_or(limits.failing_documents_min);
+        limits.failing_percent = pipeline.failing.percent.unwrap_or(limits.failing_percent);
+        limits.failing_window = pipeline.failing.window.unwrap_or(limits.failing_window);
         // At least half of the connections are for live changes.
         let connections = self.postgres_options(pipeline).read_connections_max;
         limits.pass_workers = limits.pass_workers.min(connections / 2).max(1);

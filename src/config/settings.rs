@@ -27,7 +27,7 @@ pub struct Settings {
 }
 
 /// `[sources.NAME]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SourceSettings {
     /// The capture role's connection.
     pub url: Secret,
@@ -50,7 +50,7 @@ pub struct SourceSettings {
 }
 
 /// `[sinks.NAME]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SinkSettings {
     /// A search engine.
     Search(SearchSettings),
@@ -61,7 +61,7 @@ pub enum SinkSettings {
 }
 
 /// A search engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SearchSettings {
     /// Which.
     pub engine: SearchEngine,
@@ -113,7 +113,7 @@ pub enum Login {
 }
 
 /// `[pipelines.NAME]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PipelineSettings {
     /// Its name.
     pub name: String,
@@ -149,9 +149,36 @@ pub struct PipelineSettings {
     pub on_lost_slot: OnLostSlot,
     /// How long a request that nobody answered may still be applied by the sink.
     pub late_window: Option<Duration>,
+    /// Whether it waits for an operator from the start.
+    pub paused: bool,
+    /// When it pauses by itself.
+    pub failing: FailingSettings,
     /// Bytes of log that may be kept for it: when it is further behind it is parked, and when it can go on all its documents are
     /// assembled again. `None` for no limit where it has the slot for itself, and for 10 GiB where it shares it.
     pub max_lag: Option<u64>,
+}
+
+/// `failing = { … }` of a pipeline: when so many of its documents fail that it pauses; `None` for the flow's defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailingSettings {
+    /// Distinct documents at least.
+    pub documents: Option<usize>,
+    /// Of a hundred of them, more than that.
+    pub percent: Option<usize>,
+    /// How far that looks back.
+    pub window: Option<Duration>,
+}
+
+impl Settings {
+    /// Whether a pipeline would run in other settings as it does in these: `paused` is no part of that.
+    pub fn runs_alike(&self, other: &Settings, pipeline: &str) -> bool {
+        let parts = |settings: &Settings| {
+            let found = settings.pipelines.iter().find(|known| known.name == pipeline)?;
+            let (source, sink) = (settings.sources.get(&found.source), settings.sinks.get(&found.sink));
+            Some((PipelineSettings { paused: false, ..found.clone() }, source.cloned(), sink.cloned()))
+        };
+        parts(self).is_some_and(|these| Some(these) == parts(other))
+    }
 }
 
 /// `[server]`
@@ -161,11 +188,13 @@ pub struct ServerSettings {
     pub listen: String,
     /// Names besides `listen` and loopback under which it may be asked.
     pub names: Vec<String>,
+    /// What a call must show to change something; `None` for one that is made and kept in a file.
+    pub token: Option<Secret>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:7878".to_owned(), names: Vec::new() }
+        Self { listen: "127.0.0.1:7878".to_owned(), names: Vec::new(), token: None }
     }
 }
 

@@ -17,6 +17,12 @@ pub trait DocumentBuilder: Debug + Send + Sync {
     /// What it makes and needs.
     fn declaration(&self) -> &Declaration;
 
+    /// Limits that were met without failing a call (a document was refused, log lines were dropped), with how often, since this was
+    /// asked last.
+    fn limits_met(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// The documents of `index` that these images of rows of `table` (by its declared name) lead to. `rows` hold the
     /// declared keys only, each image once.
     async fn resolve(&self, index: &str, table: &str, rows: Rows) -> Result<Affected, Failure>;

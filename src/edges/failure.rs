@@ -32,10 +32,24 @@ pub enum FailureClass {
     Fatal,
 }
 
+/// How a guest ended its own call: what failures of builders are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestEnd {
+    /// It met the limit of that name.
+    Limit(&'static str),
+    /// It trapped, for that reason.
+    Trap(&'static str),
+    /// It answered with an error.
+    Error,
+    /// Its answer is none that the contract allows.
+    Answer,
+}
+
 /// A failure at an edge.
 ///
 /// `Display` says what was tried, on what, what was found and, where a person can act, what to do; causes are in
-/// [`Error::source`]. Row values and secrets are in none of them.
+/// [`Error::source`]. Row values and secrets are in none of them: what a guest said in its own words, which may quote a row, is
+/// kept apart ([`Failure::full`]).
 #[derive(Debug)]
 pub struct Failure {
     /// What it means.
@@ -43,13 +57,17 @@ pub struct Failure {
     message: String,
     advice: Option<String>,
     waiting: Option<Waiting>,
+    guest: Option<GuestEnd>,
+    words: Option<Box<str>>,
+    pauses: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
     /// A failure of that class; `message` is lowercase, without a full stop.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), advice: None, waiting: None, source: None }
+        let message = message.into();
+        Self { class, message, advice: None, waiting: None, guest: None, words: None, pauses: false, source: None }
     }
 
     /// [`FailureClass::Transient`].
@@ -75,6 +93,32 @@ impl Failure {
     /// What the pipeline waits on while this is tried again, where it is more than that the edge cannot be reached.
     pub fn waiting_on(mut self, waiting: Waiting) -> Self {
         self.waiting = Some(waiting);
+        self
+    }
+
+    /// How the guest ended, where it was a guest's call.
+    pub fn of_guest(mut self, end: GuestEnd) -> Self {
+        self.guest = Some(end);
+        self
+    }
+
+    /// What the guest said in its own words: bounded and escaped by whoever gives them.
+    pub fn with_words(mut self, words: impl Into<Box<str>>) -> Self {
+        self.words = Some(words.into());
+        self
+    }
+
+    /// What the guest said becomes part of the message: where it had no rows to quote.
+    pub fn with_words_shown(mut self) -> Self {
+        if let Some(words) = self.words.take() {
+            self.message = format!("{}: it said: {words}", self.message);
+        }
+        self
+    }
+
+    /// It ends the flow until an operator resumes it or gives it another builder: trying the same again helps nobody.
+    pub fn pausing(mut self) -> Self {
+        self.pauses = true;
         self
     }
 
@@ -105,6 +149,16 @@ impl Failure {
         self.waiting
     }
 
+    /// How the guest ended, where it was a guest's call.
+    pub fn guest(&self) -> Option<GuestEnd> {
+        self.guest
+    }
+
+    /// Whether the pipeline pauses, rather than fails.
+    pub fn pauses(&self) -> bool {
+        self.pauses
+    }
+
     /// The message with all causes, for a log line.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -113,6 +167,21 @@ impl Failure {
             text.push_str(": ");
             text.push_str(&error.to_string());
             cause = error.source();
+        }
+        text
+    }
+
+    /// The same, with what the guest said in its own words. These may quote a row: for the quarantine record, and for an author who
+    /// runs a builder on rows of their own; never for a log.
+    pub fn full(&self) -> String {
+        let mut text = self.chain();
+        let mut next: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = next {
+            if let Some(words) = error.downcast_ref::<Failure>().and_then(|failure| failure.words.as_deref()) {
+                text.push_str(": it said: ");
+                text.push_str(words);
+            }
+            next = error.source();
         }
         text
     }
@@ -131,5 +200,18 @@ impl fmt::Display for Failure {
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_said_is_in_the_full_text_only_however_deep_it_lies() {
+        let inner = Failure::deterministic("it trapped").with_words("ada@example.com");
+        let outer = Failure::fatal("could not resolve").with_advice("mend it").with_source(inner);
+        assert_eq!(outer.chain(), "could not resolve; mend it: it trapped");
+        assert_eq!(outer.full(), "could not resolve; mend it: it trapped: it said: ada@example.com");
     }
 }

@@ -29,7 +29,7 @@ pub use change_capture::{
     SlotReport, StreamStart,
 };
 pub use document_builder::{AssembleRequest, DocumentBuilder};
-pub use failure::{Failure, FailureClass};
+pub use failure::{Failure, FailureClass, GuestEnd};
 pub use fair_share::{FairShare, Permit, Shares, Tenant};
 pub use finding::{Finding, Severity};
 pub use index_admin::{Generation, HeldId, IdPage, IndexAdmin};

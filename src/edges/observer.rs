@@ -22,6 +22,10 @@ pub trait Observer: Debug + Send + Sync {
     fn on_built(&self, _index: &str, _documents: usize, _took: Duration) {}
     /// Documents of one task are durable.
     fn on_written(&self, _written: &Written) {}
+    /// A call of the builder failed: it is tried again, made smaller, or blamed on one document or row.
+    fn on_guest_failed(&self, _failure: &Failure) {}
+    /// A limit was met that often without failing a call: a document was refused, log lines were dropped.
+    fn on_limit(&self, _limit: &'static str, _times: u64) {}
     /// A document was refused, for itself alone.
     fn on_rejected(&self, _index: &str, _id: &str, _rejection: &Rejection) {}
     /// Something is tried again, for that short reason.
@@ -95,6 +99,8 @@ pub enum Waiting {
     Barrier,
     /// Other pipelines that read the same record of changes are still starting.
     Neighbour,
+    /// It is paused: an operator must resume it.
+    Operator,
 }
 
 impl Waiting {
@@ -108,6 +114,7 @@ impl Waiting {
             Waiting::Sink => "sink",
             Waiting::Barrier => "barrier",
             Waiting::Neighbour => "neighbour",
+            Waiting::Operator => "operator",
         }
     }
 }

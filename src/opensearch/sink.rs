@@ -99,6 +99,11 @@ impl OpenSearch {
         Ok(Arc::new_cyclic(|this| Self { client, options, engine, version, pressure, quarantine, this: this.clone() }))
     }
 
+    /// What its indexes' names begin with.
+    pub fn index_prefix(&self) -> &str {
+        &self.options.index_prefix
+    }
+
     /// For how long indexes remember the versions of deletions.
     pub(super) fn gc_deletes(&self) -> String {
         self.client.gc_deletes.clone()

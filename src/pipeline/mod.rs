@@ -13,6 +13,7 @@
 
 pub mod back;
 mod backoff;
+mod failing;
 mod front;
 mod in_process;
 pub mod ledger;
@@ -26,6 +27,7 @@ mod tables;
 mod tally;
 
 // For benches/parts.rs.
+pub use failing::{Failing, Side};
 #[doc(hidden)]
 pub use front::{ack::Watermark, batch::End};
 // Between a shared stream and its pipelines it is the same queue.

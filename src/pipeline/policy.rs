@@ -117,6 +117,16 @@ pub struct FlowLimits {
     pub index_look_every: Duration,
     /// How long a marker may take before another is written.
     pub marker_wait: Duration,
+    /// A pipeline pauses when so many distinct documents of an index failed within `failing_window`, at least, ... `usize::MAX` for
+    /// never.
+    pub failing_documents_min: usize,
+    /// ... and they are more than so many of a hundred that were assembled (or written, or resolved) in it.
+    pub failing_percent: usize,
+    /// How far that looks back, at most.
+    pub failing_window: Duration,
+    /// Documents that are remembered for it, by index and side, or four times `failing_documents_min` when that is more; with more of
+    /// them the window begins anew.
+    pub failing_documents_max: usize,
 }
 
 impl Default for FlowLimits {
@@ -148,6 +158,10 @@ impl Default for FlowLimits {
             slot_look_every: Duration::from_secs(10),
             index_look_every: Duration::from_secs(30),
             marker_wait: Duration::from_secs(30),
+            failing_documents_min: 100,
+            failing_percent: 50,
+            failing_window: Duration::from_secs(60),
+            failing_documents_max: 2_048,
         }
     }
 }

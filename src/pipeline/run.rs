@@ -13,8 +13,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::back::Back;
 use super::backoff::Backoff;
+use super::failing::Failing;
 use super::front::dispatch::{Dispatcher, Lanes, Published, Stamp};
 use super::front::resolve::{Resolved, Resolver};
+use super::front::unresolved::Unresolved;
 use super::front::{ack, batch, capture, dispatch, index_watch, passes, queue, slot_watch};
 use super::in_process::InProcessQueue;
 use super::ledger::Ledger;
@@ -293,11 +295,17 @@ impl Flow {
         };
         let owner = ledger.read(|state| state.owner.clone()).await;
         let (dispatcher, dispatching) = dispatch.start();
+        let failing = Arc::new(Failing::new(self.documents.version().clone(), limits.clone()));
         let resolver = Arc::new(Resolver {
             builder: Arc::clone(&self.documents),
             queries: Arc::clone(&queries),
             schema: self.schema.clone(),
             ledger: Arc::clone(&ledger),
+            unresolved: Unresolved {
+                sink: Arc::clone(&self.sink),
+                policies: self.policies.clone(),
+                failing: Arc::clone(&failing),
+            },
             observer: Arc::clone(&observer),
             limits: limits.clone(),
             stop: stages.halt.clone(),
@@ -369,6 +377,7 @@ impl Flow {
             ownership,
             observer,
             policies: self.policies.clone(),
+            failing,
             limits: limits.clone(),
             stop: stages.halt.clone(),
             flushed: Default::default(),

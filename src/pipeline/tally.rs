@@ -94,6 +94,12 @@ impl Observer for Tally {
         add(&self.stale, written.stale);
         self.next.on_written(written);
     }
+    fn on_guest_failed(&self, failure: &Failure) {
+        self.next.on_guest_failed(failure);
+    }
+    fn on_limit(&self, limit: &'static str, times: u64) {
+        self.next.on_limit(limit, times);
+    }
     fn on_rejected(&self, index: &str, id: &str, rejection: &Rejection) {
         add(&self.rejected, 1);
         self.next.on_rejected(index, id, rejection);

@@ -8,11 +8,11 @@ use axum::response::{Html, IntoResponse};
 use serde_json::{Value, json};
 
 use super::Served;
-use crate::telemetry::metrics;
+use crate::telemetry::{PausedBy, metrics};
 
 const PAGE: &str = "<!doctype html><html lang=\"en\"><title>docmill</title><h1>docmill</h1><ul>\
     <li><a href=\"/health\">/health</a>: the process is alive\
-    <li><a href=\"/ready\">/ready</a>: every pipeline is live or backfilling\
+    <li><a href=\"/ready\">/ready</a>: every pipeline is live or backfilling, or paused on purpose\
     <li><a href=\"/metrics\">/metrics</a>: for Prometheus\
     <li><a href=\"/api/v1/status\">/api/v1/status</a>: the pipelines as they stand\
     </ul></html>";
@@ -26,12 +26,14 @@ pub(super) async fn health() -> Json<Value> {
     Json(json!({ "status": "alive" }))
 }
 
-/// 200 when every pipeline is ready, else 503 naming those that are not.
+/// 200 when every pipeline is ready, or was paused on purpose; else 503 naming those that are not.
 pub(super) async fn ready(State(served): State<Served>) -> impl IntoResponse {
-    let views: Vec<_> = served.pipelines.iter().map(|status| status.view()).collect();
-    let unready: Vec<Value> = views
+    let on_purpose = |by: Option<PausedBy>| matches!(by, Some(PausedBy::Operator | PausedBy::Configuration));
+    let unready: Vec<Value> = served
+        .pipelines
+        .views()
         .iter()
-        .filter(|view| !view.ready)
+        .filter(|view| !view.ready && !on_purpose(view.paused_by))
         .map(|view| {
             json!({
                 "pipeline": view.pipeline,
@@ -53,8 +55,11 @@ pub(super) async fn metrics(State(served): State<Served>) -> ([(HeaderName, &'st
 }
 
 pub(super) async fn status(State(served): State<Served>) -> Json<Value> {
-    let pipelines: Vec<_> = served.pipelines.iter().map(|status| status.view()).collect();
-    Json(json!({ "docmill": env!("CARGO_PKG_VERSION"), "pipelines": pipelines }))
+    Json(json!({ "docmill": env!("CARGO_PKG_VERSION"), "pipelines": served.pipelines.views() }))
+}
+
+pub(super) async fn pipelines(State(served): State<Served>) -> Json<Value> {
+    Json(json!({ "pipelines": served.pipelines.views() }))
 }
 
 pub(super) async fn not_found(uri: Uri) -> impl IntoResponse {

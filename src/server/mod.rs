@@ -1,9 +1,10 @@
 //! The HTTP server: health, readiness, metrics and status, for machines and for people with a browser. Knows `telemetry`.
 //!
 //! Loopback is no protection from a web page that the operator has open, so every request must name this server
-//! (`guard`), and nothing here changes anything.
+//! (`guard`); and none from other users of the machine, so what changes something needs a token (`controls`).
 
 mod answers;
+mod controls;
 mod guard;
 
 use std::fmt;
@@ -12,12 +13,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::edges::Failure;
-use crate::telemetry::{Metrics, Status};
+use crate::telemetry::{Metrics, Roster};
+pub use controls::{Ask, Command, Controls, Refusal};
 pub use guard::Names;
 
 /// What is served.
@@ -25,8 +27,10 @@ pub use guard::Names;
 pub struct Served {
     /// The metrics of this process.
     pub metrics: Metrics,
-    /// The pipelines, in the order they are shown.
-    pub pipelines: Arc<[Arc<Status>]>,
+    /// The pipelines as they stand.
+    pub pipelines: Roster,
+    /// Where calls go that change something.
+    pub controls: Controls,
 }
 
 /// A server that has its port.
@@ -78,12 +82,19 @@ impl Server {
 }
 
 fn router(served: Served, names: Arc<Names>) -> Router {
+    let changing = Router::new()
+        .route("/api/v1/pipelines/{name}/pause", post(controls::pause))
+        .route("/api/v1/pipelines/{name}/resume", post(controls::resume))
+        .route("/api/v1/reload", post(controls::reload))
+        .route_layer(from_fn_with_state(served.clone(), controls::authorized));
     Router::new()
+        .merge(changing)
         .route("/", get(answers::page))
         .route("/health", get(answers::health))
         .route("/ready", get(answers::ready))
         .route("/metrics", get(answers::metrics))
         .route("/api/v1/status", get(answers::status))
+        .route("/api/v1/pipelines", get(answers::pipelines))
         .fallback(answers::not_found)
         .layer(from_fn_with_state(names, guard::check))
         .with_state(served)

@@ -35,6 +35,12 @@ impl Observer for All {
     fn on_written(&self, written: &Written) {
         self.0.iter().for_each(|one| one.on_written(written));
     }
+    fn on_guest_failed(&self, failure: &Failure) {
+        self.0.iter().for_each(|one| one.on_guest_failed(failure));
+    }
+    fn on_limit(&self, limit: &'static str, times: u64) {
+        self.0.iter().for_each(|one| one.on_limit(limit, times));
+    }
     fn on_rejected(&self, index: &str, id: &str, rejection: &Rejection) {
         self.0.iter().for_each(|one| one.on_rejected(index, id, rejection));
     }

@@ -13,6 +13,7 @@ mod logging;
 pub mod metrics;
 mod pace;
 mod progress;
+mod roster;
 mod status;
 
 pub use all::All;
@@ -20,7 +21,8 @@ pub use log::Log;
 pub use logging::{LogForm, LoggingError, Screen, start_logging};
 pub use metrics::{Metrics, PipelineMetrics};
 pub use progress::Progress;
-pub use status::{Phase, PipelineView, Status};
+pub use roster::Roster;
+pub use status::{PausedBy, Phase, PipelineView, Status};
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

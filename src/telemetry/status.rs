@@ -20,10 +20,24 @@ pub enum Phase {
     Backfilling,
     /// All passes are done, and changes are followed.
     Live,
+    /// It waits for an operator to resume it, and keeps its place.
+    Paused,
     /// It was told to stop, and did.
     Stopped,
     /// It ended with a failure.
     Failed,
+}
+
+/// Who paused a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PausedBy {
+    /// An operator, until one resumes it or the process ends.
+    Operator,
+    /// `paused = true` in its configuration.
+    Configuration,
+    /// Itself: too many of its documents failed.
+    Failures,
 }
 
 /// One pipeline as it stands. Numbers that may exceed 2^53 are texts.
@@ -37,6 +51,8 @@ pub struct PipelineView {
     pub phase: Phase,
     /// Whether it does what it should: live, or backfilling, and not stuck.
     pub ready: bool,
+    /// Who paused it, while it is.
+    pub paused_by: Option<PausedBy>,
     /// What it waits on, if it does.
     pub waiting_on: Option<&'static str>,
     /// For how long.
@@ -120,6 +136,7 @@ impl Status {
             builder: String::new(),
             phase: Phase::Starting,
             ready: false,
+            paused_by: None,
             waiting_on: None,
             waiting_ms: 0,
             confirmed_position: None,
@@ -166,11 +183,34 @@ impl Status {
         self.state().view.builder = version.to_owned();
     }
 
+    /// It is about to start, again perhaps.
+    pub fn starting(&self) {
+        let mut state = self.state();
+        state.waiting_since = None;
+        state.view.waiting_on = None;
+        state.view.paused_by = None;
+        state.view.last_failure = None;
+        state.view.phase = Phase::Starting;
+    }
+
+    /// It has ended, and waits for an operator.
+    pub fn paused(&self, by: PausedBy, failure: Option<&Failure>) {
+        self.ended(failure);
+        let mut state = self.state();
+        state.waiting_since = Some(Instant::now());
+        state.view.waiting_on = Some(Waiting::Operator.as_str());
+        state.view.paused_by = Some(by);
+        state.view.phase = Phase::Paused;
+    }
+
     /// It ended.
     pub fn ended(&self, failure: Option<&Failure>) {
         let mut state = self.state();
         state.waiting_since = None;
+        state.passes.clear();
         state.view.waiting_on = None;
+        state.view.paused_by = None;
+        (state.view.queued_changes, state.view.queued_bytes) = (0, 0);
         state.view.phase = match failure {
             Some(_) => Phase::Failed,
             None => Phase::Stopped,

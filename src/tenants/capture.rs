@@ -1,8 +1,8 @@
 //! [`SharedCapture`]: the door of each pipeline to the stream that they share.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -27,7 +27,7 @@ pub struct SharedCapture {
     options: SharingOptions,
     commands: mpsc::UnboundedSender<Command>,
     admitting: Semaphore,
-    tenants: AtomicU32,
+    tenants: std::sync::Mutex<HashSet<String>>,
     slot: Mutex<Option<(Instant, Option<SlotReport>)>>,
     _driver: AbortOnDropHandle<()>,
 }
@@ -45,17 +45,22 @@ impl SharedCapture {
             options,
             commands,
             admitting,
-            tenants: AtomicU32::new(0),
+            tenants: Default::default(),
             slot: Mutex::default(),
             _driver,
         })
     }
 
-    /// The capture of one more pipeline. From now on the others wait for it when they begin (for a while), and what it has not
+    /// There is a pipeline of that name. From now on the others wait for it when they begin (for a while), and what it has not
     /// confirmed is kept, up to `max_lag` bytes: then it is parked. So all that will share it are named before the first runs.
-    pub fn tenant(self: &Arc<Self>, name: &str, max_lag: u64, rows: Arc<dyn TenantSource>) -> Arc<dyn ChangeCapture> {
-        self.tenants.fetch_add(1, Ordering::Relaxed);
+    pub fn expect(&self, name: &str, max_lag: u64) {
+        self.names().insert(name.to_owned());
         self.tell(Command::Expect { tenant: name.to_owned(), max_lag });
+    }
+
+    /// The capture of a pipeline, which is expected with it.
+    pub fn tenant(self: &Arc<Self>, name: &str, max_lag: u64, rows: Arc<dyn TenantSource>) -> Arc<dyn ChangeCapture> {
+        self.expect(name, max_lag);
         Arc::new(Tenant { name: name.to_owned(), shared: Arc::clone(self), rows })
     }
 
@@ -66,8 +71,12 @@ impl SharedCapture {
 
     /// A pipeline does not exist any more: nothing is kept for it.
     pub fn remove(&self, name: &str) {
-        self.tenants.fetch_sub(1, Ordering::Relaxed);
+        self.names().remove(name);
         self.tell(Command::Remove { tenant: name.to_owned() });
+    }
+
+    fn names(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tell(&self, command: Command) {
@@ -91,7 +100,7 @@ impl SharedCapture {
 
     /// How often a pipeline that nothing concerns is told how far the others are.
     pub(super) fn idle_every(&self) -> Duration {
-        self.options.idle_every + self.options.idle_every_more * self.tenants.load(Ordering::Relaxed)
+        self.options.idle_every + self.options.idle_every_more * self.names().len() as u32
     }
 }
 

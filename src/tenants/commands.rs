@@ -48,7 +48,9 @@ impl Driver {
         self.attention = true;
         match command {
             Command::Expect { tenant, max_lag } => match self.find(&tenant) {
-                Some(place) => self.places[place].max_lag = max_lag,
+                Some(place) => {
+                    (self.places[place].max_lag, self.places[place].awaited) = (max_lag, true);
+                }
                 None => self.places.push(Place::new(tenant, max_lag)),
             },
             Command::Away { tenant } => {

@@ -59,7 +59,8 @@ impl WasmBuilder {
             // Without a descriptor there is nothing to run, whatever the class.
             Err(mut failure) => {
                 failure.class = FailureClass::Fatal;
-                return Err(failure);
+                // It was given no rows, so what it said quotes none.
+                return Err(failure.with_words_shown());
             }
         };
         let declaration = Arc::new(descriptor::read(&format!("builder of pipeline {name}"), &text)?);
@@ -91,6 +92,10 @@ impl DocumentBuilder for WasmBuilder {
         &self.declaration
     }
 
+    fn limits_met(&self) -> Vec<(&'static str, u64)> {
+        self.guest.met().take()
+    }
+
     async fn resolve(&self, index: &str, table: &str, rows: Rows) -> Result<Affected, Failure> {
         let what = self.what(format_args!("resolve of index {index}, table {table}"));
         let limits = self.guest.limits();
@@ -120,7 +125,7 @@ impl DocumentBuilder for WasmBuilder {
         let export =
             Export::Assemble { index, ids, reads: reads.into_iter().map(|rows| convert::rowset(rows, form)).collect() };
         match self.call(&what, export, Some(reading)).await? {
-            Answer::Assembled(outcomes) => check::outcomes(&what, limits, count, outcomes),
+            Answer::Assembled(outcomes) => check::outcomes(&what, limits, self.guest.met(), count, outcomes),
             _ => Err(other_answer(&what)),
         }
     }

@@ -6,8 +6,9 @@ use super::bindings::docmill::builder::types::Outcome as Answered;
 use super::document::document;
 use super::failures::over;
 use super::limits::{ID_BYTES_MAX, Limits};
+use super::limits_met::LimitsMet;
 use super::printable::printable;
-use crate::edges::Failure;
+use crate::edges::{Failure, GuestEnd};
 use crate::model::{Affected, Declaration, Outcome, Query, Rejection};
 
 /// The answer of a resolve: ids that a search engine takes and queries that were declared, each once.
@@ -22,7 +23,8 @@ pub(super) fn affected(
     }
     for (place, id) in affected.ids.iter().enumerate() {
         if let Some(problem) = id_problem(id) {
-            return Err(Failure::deterministic(format!("{what}: id {place} of its answer {problem}")));
+            let failure = Failure::deterministic(format!("{what}: id {place} of its answer {problem}"));
+            return Err(failure.of_guest(GuestEnd::Answer));
         }
     }
     deduplicate(&mut affected.ids);
@@ -61,7 +63,8 @@ pub(super) fn declared(what: &str, declaration: &Declaration, queries: &[Query])
         Some(query) => Err(Failure::deterministic(format!(
             "{what}: it asked for query \"{}\", which its descriptor does not declare",
             printable(&query.name, NAME_SHOWN_BYTES_MAX)
-        ))),
+        ))
+        .of_guest(GuestEnd::Answer)),
     }
 }
 
@@ -71,14 +74,16 @@ const NAME_SHOWN_BYTES_MAX: usize = 100;
 pub(super) fn outcomes(
     what: &str,
     limits: &Limits,
+    met: &LimitsMet,
     ids: usize,
     answered: Vec<Answered>,
 ) -> Result<Vec<Outcome>, Failure> {
     if answered.len() != ids {
-        return Err(Failure::deterministic(format!("{what}: it answered {} outcomes for {ids} ids", answered.len())));
+        let failure = Failure::deterministic(format!("{what}: it answered {} outcomes for {ids} ids", answered.len()));
+        return Err(failure.of_guest(GuestEnd::Answer));
     }
     let outcome = |answered| match answered {
-        Answered::Document(text) => match document(text, limits) {
+        Answered::Document(text) => match document(text, limits, met) {
             Ok(document) => Outcome::Document(document),
             Err(rejection) => Outcome::Rejected(rejection),
         },

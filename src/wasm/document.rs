@@ -5,6 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 use super::limits::Limits;
+use super::limits_met::LimitsMet;
 use crate::model::{Rejection, is_deeper};
 
 /// The document, as its own bytes.
@@ -12,7 +13,7 @@ use crate::model::{Rejection, is_deeper};
 /// # Errors
 ///
 /// Why it is none; no value of it is in the reason.
-pub(super) fn document(text: String, limits: &Limits) -> Result<Bytes, Rejection> {
+pub(super) fn document(text: String, limits: &Limits, met: &LimitsMet) -> Result<Bytes, Rejection> {
     let bytes = text.len();
     let rejection = |kind: &str, reason: String| Rejection {
         kind: kind.to_owned(),
@@ -21,6 +22,7 @@ pub(super) fn document(text: String, limits: &Limits) -> Result<Bytes, Rejection
     };
     if bytes > limits.document_bytes {
         let limit = limits.document_bytes;
+        met.count("document_bytes");
         return Err(rejection("builder_limit", format!("is over the limit document_bytes of {limit}")));
     }
     if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
@@ -40,6 +42,7 @@ pub(super) fn document(text: String, limits: &Limits) -> Result<Bytes, Rejection
     }
     if is_deeper(text.as_bytes(), limits.document_depth) {
         let limit = limits.document_depth;
+        met.count("document_depth");
         return Err(rejection("builder_limit", format!("is nested deeper than the limit document_depth of {limit}")));
     }
     Ok(one_line(text))
@@ -62,7 +65,7 @@ mod tests {
 
     fn check(text: &str) -> Result<Bytes, Rejection> {
         let limits = Limits { document_depth: 3, document_bytes: 60, ..Limits::default() };
-        document(text.to_owned(), &limits)
+        document(text.to_owned(), &limits, &LimitsMet::default())
     }
 
     #[test]
@@ -113,7 +116,7 @@ mod tests {
     fn nesting_without_end_does_not_use_up_the_stack() {
         let limits = Limits::default();
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(1 << 20), "]".repeat(1 << 20));
-        assert!(document(deep, &limits).is_err());
+        assert!(document(deep, &limits, &LimitsMet::default()).is_err());
     }
 
     #[test]

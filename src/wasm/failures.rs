@@ -1,21 +1,28 @@
 //! Why a call ended without an answer, in the words and classes of the edges.
 //!
 //! What is ours (names, limits, the guest's function names) is the message; what the guest itself wrote may quote a row
-//! and is the cause: bounded, escaped, and kept where only the quarantine record and an author's terminal show it.
+//! and stands beside it: bounded, escaped, and kept where only the quarantine record and an author's terminal show it.
 
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::host::CallState;
 use super::limiter::Met;
-use super::limits::Limits;
+use super::limits::{Limits, setting};
 use super::meter::Meter;
 use super::printable::printable;
-use crate::edges::{Failure, FailureClass};
+use crate::edges::{Failure, FailureClass, GuestEnd};
 
 /// A limit that a smaller call may not meet.
-pub(super) fn over(what: &str, limit: &str, found: usize, allowed: usize) -> Failure {
+pub(super) fn over(what: &str, limit: &'static str, found: usize, allowed: usize) -> Failure {
     Failure::new(FailureClass::Oversize, format!("{what}: {found} is over the limit {limit} of {allowed}"))
-        .with_advice(format!("if one document needs that much, raise {limit}"))
+        .of_guest(GuestEnd::Limit(limit))
+        .with_advice(raise(limit))
+}
+
+/// What to do about a limit that was met.
+fn raise(limit: &str) -> String {
+    let setting = setting(limit);
+    format!("if one document or row needs that much, raise `{setting}` in the pipeline's `limits`")
 }
 
 /// The wall clock ran out.
@@ -24,19 +31,18 @@ pub(super) fn wall(what: &str, limit: std::time::Duration) -> Failure {
         FailureClass::Time,
         format!("{what}: not done within the limit wall of {limit:?}, waiting for the database included"),
     )
-    .with_advice(LESS.replace("NAME", "wall"))
+    .of_guest(GuestEnd::Limit("wall"))
+    .with_advice(format!("see whether its queries are slow or wait for a lock; {}", raise("wall")))
 }
-
-const LESS: &str = "do less for one document, or raise NAME";
 
 /// The guest answered with an error of its own.
 pub(super) fn said(state: CallState, text: &str) -> Failure {
     let failure = match state.limiter.met() {
         // A guest that catches its failed allocation has met the limit all the same.
         Some(Met { limit, wanted, allowed }) => over(&state.what, limit, *wanted, *allowed),
-        None => Failure::deterministic(format!("{}: it answered with an error", state.what)),
+        None => Failure::deterministic(format!("{}: it answered with an error", state.what)).of_guest(GuestEnd::Error),
     };
-    failure.with_source(words(state, text))
+    failure.with_words(words(state, text))
 }
 
 /// The call ended in a trap, or the engine ended it.
@@ -47,7 +53,7 @@ pub(super) fn ended(error: wasmtime::Error, mut state: CallState, meter: &Meter)
     let what = &state.what;
     if let Some(Met { limit, wanted, allowed }) = state.limiter.met() {
         let failure = over(what, limit, *wanted, *allowed);
-        return failure.with_source(words(state, ""));
+        return failure.with_words(words(state, ""));
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Failure::transient(format!("{what}: no room for another guest right now"))
@@ -57,33 +63,53 @@ pub(super) fn ended(error: wasmtime::Error, mut state: CallState, meter: &Meter)
     if trap == Some(Trap::Interrupt) {
         let message =
             format!("{what}: {:?} are over the limit cpu of {:?}{}", meter.used(), state.limits.cpu, place(&error));
-        let failure = Failure::new(FailureClass::Time, message).with_advice(LESS.replace("NAME", "cpu"));
-        return failure.with_source(words(state, ""));
+        let failure = Failure::new(FailureClass::Time, message).of_guest(GuestEnd::Limit("cpu"));
+        return failure.with_advice(raise("cpu")).with_words(words(state, ""));
     }
     // The engine has no public type for it; a test holds its words.
     let cause = error.root_cause().to_string();
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         let message =
             format!("{what}: it handed over more than the limit bytes_from_guest of {}", state.limits.bytes_from_guest);
-        let failure = Failure::new(FailureClass::Oversize, message)
-            .with_advice("if one document needs that much, raise bytes_from_guest");
-        return failure.with_source(words(state, ""));
+        let failure = Failure::new(FailureClass::Oversize, message).of_guest(GuestEnd::Limit("bytes_from_guest"));
+        return failure.with_advice(raise("bytes_from_guest")).with_words(words(state, ""));
     }
-    if let Some(message) = over_count(&cause, &state.limits) {
-        let failure = Failure::deterministic(format!("{what}: {message}"));
-        return failure.with_advice("build it of fewer parts, or raise the limit").with_source(words(state, ""));
+    if let Some((limit, message)) = over_count(&cause, &state.limits) {
+        let failure = Failure::deterministic(format!("{what}: {message}")).of_guest(GuestEnd::Limit(limit));
+        let advice = format!("build it of fewer parts, or raise `{}` in the pipeline's `limits`", setting(limit));
+        return failure.with_advice(advice).with_words(words(state, ""));
     }
-    let why = match trap {
-        Some(trap) => format!("it trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
-        None => printable(&cause, CAUSE_BYTES_MAX),
+    let (why, end) = match trap {
+        Some(trap) => {
+            let why = format!("it trapped: {}", trap.to_string().trim_start_matches("wasm trap: "));
+            (why, GuestEnd::Trap(trap_name(trap)))
+        }
+        // What it handed over is no value of the contract's types.
+        None => (printable(&cause, CAUSE_BYTES_MAX), GuestEnd::Answer),
     };
-    Failure::deterministic(format!("{what}: {why}{}", place(&error))).with_source(words(state, ""))
+    Failure::deterministic(format!("{what}: {why}{}", place(&error))).of_guest(end).with_words(words(state, ""))
+}
+
+/// The word that a trap is counted by.
+fn trap_name(trap: Trap) -> &'static str {
+    match trap {
+        Trap::UnreachableCodeReached => "unreachable",
+        Trap::StackOverflow => "stack_overflow",
+        Trap::MemoryOutOfBounds => "memory_out_of_bounds",
+        Trap::TableOutOfBounds => "table_out_of_bounds",
+        Trap::IndirectCallToNull => "null_call",
+        Trap::BadSignature => "bad_signature",
+        Trap::IntegerOverflow => "integer_overflow",
+        Trap::IntegerDivisionByZero => "division_by_zero",
+        Trap::BadConversionToInteger => "bad_conversion",
+        _ => "other",
+    }
 }
 
 /// Limits on numbers of things that the engine itself counts; tests hold its words.
-fn over_count(cause: &str, limits: &Limits) -> Option<String> {
+fn over_count(cause: &str, limits: &Limits) -> Option<(&'static str, String)> {
     if cause.contains("store handle limit exceeded") {
-        return Some(format!("it has more handles open than the limit handles of {}", limits.handles));
+        return Some(("handles", format!("it has more handles open than the limit handles of {}", limits.handles)));
     }
     let (kind, found) = cause.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;
     let (name, allowed) = match kind {
@@ -92,7 +118,7 @@ fn over_count(cause: &str, limits: &Limits) -> Option<String> {
         "table" => ("tables", limits.tables),
         _ => return None,
     };
-    Some(format!("{found} is over the limit {name} of {allowed}"))
+    Some((name, format!("{found} is over the limit {name} of {allowed}")))
 }
 
 /// Bytes of an engine's own words that are shown.
@@ -100,6 +126,8 @@ const CAUSE_BYTES_MAX: usize = 300;
 /// Bytes of a guest's words that are kept, and of the backtrace that is shown.
 const WORDS_BYTES_MAX: usize = 4 << 10;
 const TRACE_BYTES_MAX: usize = 600;
+/// Bytes of a guest's words and log lines together that go with a failure, whatever the limits on lines are.
+const SAID_BYTES_MAX: usize = 8 << 10;
 /// Innermost functions of a backtrace that are shown.
 const FRAMES_MAX: usize = 8;
 
@@ -133,7 +161,7 @@ fn frames(backtrace: &str) -> String {
 }
 
 /// The guest's answer and the last lines it logged.
-fn words(state: CallState, answer: &str) -> Words {
+fn words(state: CallState, answer: &str) -> String {
     let mut text = printable(answer, WORDS_BYTES_MAX);
     for line in state.log.into_last_lines() {
         if !text.is_empty() {
@@ -141,16 +169,16 @@ fn words(state: CallState, answer: &str) -> Words {
         }
         text.push_str(&line);
     }
-    Words(match text.is_empty() {
-        true => "it logged nothing".to_owned(),
+    if text.len() > SAID_BYTES_MAX {
+        let end = (0..=SAID_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    match text.is_empty() {
+        true => "nothing".to_owned(),
         false => text,
-    })
+    }
 }
-
-/// A guest's own words.
-#[derive(Debug, thiserror::Error)]
-#[error("it said: {0}")]
-struct Words(String);
 
 /// The engine's words, with its causes.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ use super::guest_log::{GuestLog, LogRate};
 use super::host::CallState;
 use super::limiter::Limiter;
 use super::limits::Limits;
+use super::limits_met::LimitsMet;
 use super::reading::Reading;
 use super::runtime::Runtime;
 use crate::edges::{Failure, Tenant};
@@ -21,6 +22,7 @@ pub(super) struct Guest {
     limits: Arc<Limits>,
     log_rate: Arc<LogRate>,
     places: Places,
+    met: Arc<LimitsMet>,
 }
 
 /// The pipeline's share of what all pipelines' guests have together.
@@ -46,6 +48,7 @@ impl Guest {
             config,
             limits: Arc::new(limits),
             log_rate: Arc::new(LogRate::new()),
+            met: Arc::default(),
         }
     }
 
@@ -55,6 +58,10 @@ impl Guest {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(super) fn met(&self) -> &LimitsMet {
+        &self.met
     }
 
     pub(super) fn runtime(&self) -> &Runtime {
@@ -69,7 +76,8 @@ impl Guest {
         reading: Option<Reading>,
         json: bool,
     ) -> Result<Answer, Failure> {
-        let log = GuestLog::new(Arc::clone(&self.pipeline), Arc::clone(&self.log_rate), &self.limits);
+        let (rate, met) = (Arc::clone(&self.log_rate), Arc::clone(&self.met));
+        let log = GuestLog::new(Arc::clone(&self.pipeline), rate, met, &self.limits);
         let state = CallState {
             what: Arc::clone(what),
             config: Arc::clone(&self.config),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::bindings::docmill::builder::types::Level;
 use super::limits::Limits;
+use super::limits_met::LimitsMet;
 use super::printable::printable;
 
 /// The last lines of a call that its error repeats.
@@ -16,6 +17,7 @@ const LAST_LINES: usize = 5;
 pub(super) struct GuestLog {
     pipeline: Arc<str>,
     rate: Arc<LogRate>,
+    met: Arc<LimitsMet>,
     line_bytes: usize,
     bytes_left: usize,
     bytes_per_second: usize,
@@ -23,10 +25,11 @@ pub(super) struct GuestLog {
 }
 
 impl GuestLog {
-    pub(super) fn new(pipeline: Arc<str>, rate: Arc<LogRate>, limits: &Limits) -> Self {
+    pub(super) fn new(pipeline: Arc<str>, rate: Arc<LogRate>, met: Arc<LimitsMet>, limits: &Limits) -> Self {
         Self {
             pipeline,
             rate,
+            met,
             line_bytes: limits.log_line_bytes,
             bytes_left: limits.log_bytes,
             bytes_per_second: limits.log_bytes_per_second,
@@ -41,12 +44,20 @@ impl GuestLog {
             return;
         }
         let line = printable(message, self.line_bytes);
+        if message.len() > self.line_bytes {
+            self.met.count("log_line_bytes");
+        }
         self.bytes_left = self.bytes_left.saturating_sub(line.len() + 1);
+        if self.bytes_left == 0 {
+            self.met.count("log_bytes");
+        }
         if self.rate.admits(line.len() + 1, self.bytes_per_second) {
             forward(&self.pipeline, level, &line);
             if self.bytes_left == 0 {
                 forward(&self.pipeline, Level::Warn, "limit log_bytes met: further lines of this call are dropped");
             }
+        } else {
+            self.met.count("log_bytes_per_second");
         }
         if self.last.len() == LAST_LINES {
             self.last.pop_front();
@@ -102,7 +113,7 @@ mod tests {
     fn a_flood_is_bounded_for_the_call_and_for_the_builder() {
         let limits = Limits { log_bytes: 100, log_line_bytes: 10, log_bytes_per_second: 50, ..Limits::default() };
         let rate = Arc::new(LogRate::new());
-        let mut log = GuestLog::new("p".into(), Arc::clone(&rate), &limits);
+        let mut log = GuestLog::new("p".into(), Arc::clone(&rate), Arc::default(), &limits);
         for line in 0..1000 {
             log.line(Level::Info, &format!("{line:0>40}"));
         }

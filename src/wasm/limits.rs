@@ -54,6 +54,20 @@ pub struct Limits {
     pub compile_memory_bytes: usize,
 }
 
+/// The key of a limit in the configuration of a pipeline; its name here where that is the same.
+pub(super) fn setting(limit: &str) -> &str {
+    match limit {
+        "memory_bytes" | "json_memory_bytes" => "memory",
+        "document_bytes" => "document",
+        "log_bytes" => "log",
+        "log_line_bytes" => "log_line",
+        "log_bytes_per_second" => "log_per_second",
+        "component_bytes" => "component",
+        "compile_memory_bytes" => "compile_memory",
+        same => same,
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -29,6 +29,7 @@ mod json_rows;
 mod lane;
 mod limiter;
 mod limits;
+mod limits_met;
 mod meter;
 mod printable;
 mod reading;

@@ -6,22 +6,33 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use crate::config::{PipelineSettings, Settings};
-use crate::edges::{DocumentBuilder, Failure};
+use crate::edges::{DocumentBuilder, Failure, GuestEnd};
 use crate::wasm::{CompiledCache, Compiler, Runtime, RuntimeOptions, WasmBuilder};
 
 /// Loads builders, and sees that no two pipelines write the same index.
 pub(super) struct Builders {
     runtime: Arc<Runtime>,
+    /// What the process's runtime has room for; it cannot grow.
+    memory_bytes_max: usize,
+    claims: Claims,
+}
+
+/// What pipelines have taken.
+#[derive(Clone, Default)]
+pub(super) struct Claims {
     /// Which pipeline writes it, by sink and full name of the index.
     writers: BTreeMap<(String, String), String>,
+    /// The hash of the component that a pipeline runs.
+    components: BTreeMap<String, [u8; 32]>,
 }
 
 impl Builders {
     /// `cached` says whether compiled builders are kept for the next start.
     pub(super) fn new(settings: &Settings, cached: bool) -> Result<Self, Failure> {
         let defaults = RuntimeOptions::default();
-        let memory = |pipeline: &PipelineSettings| pipeline.limits.memory_bytes.max(pipeline.limits.json_memory_bytes);
         let largest = settings.pipelines.iter().map(memory).max().unwrap_or_default();
         let memory_bytes_max = defaults.memory_bytes_max.max(largest);
         let guests = &settings.guests;
@@ -37,28 +48,66 @@ impl Builders {
             cache: guests.compiled_cache.as_ref().filter(|_| cached).map(cache),
             ..defaults
         })?;
-        Ok(Self { runtime, writers: BTreeMap::new() })
+        Ok(Self { runtime, memory_bytes_max, claims: Claims::default() })
     }
 
+    /// Loads the builder of a pipeline, and claims its indexes for it.
     pub(super) async fn load(&mut self, pipeline: &PipelineSettings) -> Result<Arc<WasmBuilder>, Failure> {
         let PipelineSettings { name, limits, config, .. } = pipeline;
+        if memory(pipeline) > self.memory_bytes_max {
+            let (wanted, most) = (memory(pipeline), self.memory_bytes_max);
+            let found =
+                format!("limits.memory of pipeline {name} is {wanted} bytes, and this process has room for {most}");
+            return Err(Failure::fatal(found).with_advice("start docmill again: the room is set aside at its start"));
+        }
         let bytes = component(&pipeline.builder, limits.component_bytes)?;
         let builder = WasmBuilder::load(&self.runtime, &bytes, config.clone(), limits.clone(), name).await?;
-        for index in builder.declaration().indexes.iter() {
-            let full = format!("{}{}", pipeline.index_prefix, index.name);
-            if let Some(other) = self.writers.insert((pipeline.sink.clone(), full.clone()), name.clone()) {
-                let failure = Failure::fatal(format!("pipelines {other} and {name} would both write index {full}"));
-                return Err(failure.with_advice("give one of them an `index_prefix` or another sink"));
-            }
+        let indexes = || builder.declaration().indexes.iter();
+        let key = |index: &str| (pipeline.sink.clone(), format!("{}{index}", pipeline.index_prefix));
+        let writers = &self.claims.writers;
+        let other = |index: &str| writers.get(&key(index)).filter(|writer| *writer != name);
+        if let Some((index, other)) = indexes().find_map(|index| Some((&index.name, other(&index.name)?))) {
+            let full = key(index).1;
+            let failure = Failure::fatal(format!("pipelines {other} and {name} would both write index {full}"));
+            return Err(failure.with_advice("give one of them an `index_prefix` or another sink"));
         }
         let declared = |index: &String| builder.declaration().index(index).is_some();
         if let Some(index) = pipeline.on_rejected.indexes.keys().find(|index| !declared(index)) {
-            let known: Vec<_> = builder.declaration().indexes.iter().map(|index| index.name.as_str()).collect();
+            let known: Vec<_> = indexes().map(|index| index.name.as_str()).collect();
             let failure = Failure::fatal(format!("on_rejected of pipeline {name} names index {index}"));
             return Err(failure.with_advice(format!("its builder declares {}", known.join(", "))));
         }
+        let keys: Vec<_> = indexes().map(|index| key(&index.name)).collect();
+        self.claims.release(name);
+        self.claims.writers.extend(keys.into_iter().map(|key| (key, name.clone())));
+        self.claims.components.insert(name.clone(), Sha256::digest(&bytes).into());
         Ok(builder)
     }
+
+    /// Whether the file of a pipeline's builder is not the one that it runs.
+    pub(super) fn is_another(&self, pipeline: &PipelineSettings) -> bool {
+        let bytes = component(&pipeline.builder, pipeline.limits.component_bytes);
+        let hash: Option<[u8; 32]> = bytes.ok().map(|bytes| Sha256::digest(bytes).into());
+        hash.is_none() || hash.as_ref() != self.claims.components.get(&pipeline.name)
+    }
+
+    /// What pipelines have taken, to be changed or put back.
+    pub(super) fn claims(&mut self) -> &mut Claims {
+        &mut self.claims
+    }
+}
+
+impl Claims {
+    /// Nothing is that pipeline's any more.
+    pub(super) fn release(&mut self, pipeline: &str) {
+        self.writers.retain(|_, writer| writer != pipeline);
+        self.components.remove(pipeline);
+    }
+}
+
+/// What a builder may have, whichever form its rows take.
+fn memory(pipeline: &PipelineSettings) -> usize {
+    pipeline.limits.memory_bytes.max(pipeline.limits.json_memory_bytes)
 }
 
 /// The bytes of a component, at most `bytes_max`, so that a wrong path cannot fill the memory.
@@ -70,6 +119,7 @@ fn component(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
     file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(refused)?;
     if bytes.len() > bytes_max {
         let failure = Failure::fatal(format!("builder {shown} has more than {bytes_max} bytes"));
+        let failure = failure.of_guest(GuestEnd::Limit("component_bytes"));
         return Err(failure.with_advice("build it smaller, or raise `component` in the pipeline's limits"));
     }
     Ok(bytes)

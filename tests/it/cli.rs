@@ -42,6 +42,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_docmill"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         command.env_remove("RUST_LOG").env_remove("RUST_BACKTRACE").env_remove("DOCMILL_CONFIG");
+        command.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", self.path());
         command
     }
 

@@ -76,6 +76,13 @@ fn the_full_example_says_every_default_as_it_is() {
     let with_memory_of_json_rows = Limits { json_memory_bytes: Limits::default().memory_bytes, ..Limits::default() };
     assert_eq!(shop.limits, with_memory_of_json_rows);
     assert_eq!(shop.batch, default.batch);
+    let limits = docmill::pipeline::FlowLimits::default();
+    assert_eq!(shop.failing.documents, Some(limits.failing_documents_min));
+    assert_eq!(
+        (shop.failing.percent, shop.failing.window),
+        (Some(limits.failing_percent), Some(limits.failing_window))
+    );
+    assert_eq!((shop.paused, default.paused), (false, false));
     assert_eq!(shop.queue_capacity, Some(docmill::pipeline::FlowLimits::default().queue_events_max));
     assert_eq!(shop.queue_bytes, Some(docmill::pipeline::FlowLimits::default().queue_bytes_max));
     assert_eq!((&shop.schema, &shop.index_prefix, shop.skip_backfill), (&default.schema, &default.index_prefix, false));
@@ -321,4 +328,40 @@ fn what_builders_have_together_is_checked_as_everything_else() {
             ":9:1: guests.compiled_cash: there is no such key; did you mean `compiled_cache`?",
         ]
     );
+}
+
+#[test]
+fn a_pipeline_pauses_itself_as_its_settings_say_or_never() {
+    let limits = |more: &str| {
+        let settings = loaded(&with(more)).settings;
+        let limits = settings.flow_limits(&settings.pipelines[0]);
+        (limits.failing_documents_min, limits.failing_percent, limits.failing_window)
+    };
+    let minute = std::time::Duration::from_secs(60);
+    assert_eq!(limits(""), (100, 50, minute));
+    assert_eq!(limits("failing = { documents = 7, percent = 0, window = \"5m\" }"), (7, 0, minute * 5));
+    assert_eq!(limits("failing = \"off\"").0, usize::MAX);
+    assert_eq!(said(&with("failing = { percent = 100 }")).len(), 1);
+    assert_eq!(said(&with("failing = \"of\"")).len(), 1);
+}
+
+#[test]
+fn a_token_that_could_be_guessed_is_refused_and_none_is_quoted() {
+    let token = |text: &str| with(&format!("[server]\ntoken = \"{text}\""));
+    assert!(loaded(&token("0123456789abcdef")).settings.server.token.is_some());
+    for bad in ["short-secret", "0123456789 abcdef"] {
+        let said = said(&token(bad));
+        assert!(said.len() == 1 && said[0].contains("server.token") && !said[0].contains(bad), "{said:?}");
+    }
+}
+
+#[test]
+fn a_pipeline_runs_alike_while_nothing_but_being_paused_is_another() {
+    let settings = |more: &str| loaded(&with(more)).settings;
+    let alike = |one: &str, other: &str| settings(one).runs_alike(&settings(other), "shop");
+    assert!(alike("", "paused = true") && alike("", "[server]\nlisten = \"127.0.0.1:1\""));
+    assert!(!alike("", "queue_capacity = 7") && !alike("config = { a = 1 }", "config = { a = 2 }"));
+    let mut other = settings("");
+    other.sources.get_mut("main").expect("the source").publication = "other".to_owned();
+    assert!(!settings("").runs_alike(&other, "shop") && !settings("").runs_alike(&settings(""), "none"));
 }

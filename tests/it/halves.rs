@@ -14,7 +14,7 @@ use docmill::edges::{
 };
 use docmill::model::{QuarantineRecord, Task};
 use docmill::pipeline::back::Back;
-use docmill::pipeline::{FailurePolicies, FlowLimits, InProcessQueue, Owner};
+use docmill::pipeline::{Failing, FailurePolicies, FlowLimits, InProcessQueue, Owner};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +127,7 @@ async fn a_back_half_that_wakes_when_its_work_went_to_another_changes_nothing() 
     let token = state.load("shop").await.expect("an answer").expect("a state").0.owner;
     let ownership =
         Owner::new(state, "shop", &token, FlowLimits::default(), Arc::new(Silent), CancellationToken::new());
+    let failing = Failing::new(builder.version().clone(), FlowLimits::default());
     let second = Arc::new(Back {
         queries: reader.prepare(builder.declaration()).await.expect("the queries prepare"),
         builder,
@@ -135,6 +136,7 @@ async fn a_back_half_that_wakes_when_its_work_went_to_another_changes_nothing() 
         ownership: Arc::new(ownership),
         observer: Arc::new(Silent),
         policies: FailurePolicies::default(),
+        failing: Arc::new(failing),
         limits: FlowLimits::default(),
         stop: Default::default(),
         flushed: Default::default(),

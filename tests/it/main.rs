@@ -4,6 +4,7 @@ mod catalog;
 mod chaos;
 mod cli;
 mod config;
+mod controls;
 mod crash;
 mod delivery;
 mod destination;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use docmill::edges::{Failure, Observer, PassReport, Waiting, Written};
+use docmill::edges::{Failure, GuestEnd, Observer, PassReport, Waiting, Written};
 use docmill::model::{Origin, PassReason, Position, Rejection};
-use docmill::server::{Served, Server};
-use docmill::telemetry::{All, Metrics, Status};
+use docmill::server::{Controls, Served, Server};
+use docmill::telemetry::{All, Metrics, PausedBy, Roster, Status};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN};
 use serde_json::Value;
@@ -24,7 +24,9 @@ impl Running {
     async fn start() -> Self {
         let metrics = Metrics::new("1.2.3");
         let status = Status::new("shop");
-        let served = Served { metrics: metrics.clone(), pipelines: vec![Arc::clone(&status)].into() };
+        let pipelines = Roster::default();
+        pipelines.add(Arc::clone(&status));
+        let served = Served { metrics: metrics.clone(), pipelines, controls: Controls::new(None).0 };
         let server = Server::bind("127.0.0.1:0", &["docmill.internal".to_owned()], served).await.expect("a free port");
         let url = format!("http://{}", server.address());
         let shutdown = CancellationToken::new();
@@ -108,6 +110,17 @@ async fn metrics_are_an_exposition_with_every_name_once_described() {
     told.on_pass(&pass(false));
     told.on_waiting(Some(Waiting::Sink));
     told.on_error(&Failure::transient("gone"));
+    let guest = || Failure::deterministic("of a guest").with_words("row values");
+    for end in [
+        GuestEnd::Limit("cpu"),
+        GuestEnd::Limit("cpu"),
+        GuestEnd::Trap("unreachable"),
+        GuestEnd::Error,
+        GuestEnd::Answer,
+    ] {
+        told.on_guest_failed(&guest().of_guest(end));
+    }
+    told.on_limit("log_bytes", 3);
     let (status, text) = server.get("/metrics").await;
     assert_eq!(status, StatusCode::OK);
     assert!(text.ends_with("# EOF\n"));
@@ -133,6 +146,12 @@ async fn metrics_are_an_exposition_with_every_name_once_described() {
     assert_eq!(value("docmill_waiting", "on=\"sink\""), 1.0);
     assert_eq!(value("docmill_waiting", "on=\"source\""), 0.0);
     assert_eq!(value("docmill_retries_total", "stage=\"write\""), 1.0);
+    assert_eq!(value("docmill_guest_limits_total", "limit=\"cpu\""), 2.0);
+    assert_eq!(value("docmill_guest_limits_total", "limit=\"log_bytes\""), 3.0);
+    assert_eq!(value("docmill_guest_traps_total", "trap=\"unreachable\""), 1.0);
+    assert_eq!(value("docmill_guest_failures_total", "by=\"limit\""), 2.0);
+    assert_eq!(value("docmill_guest_failures_total", ""), 5.0);
+    assert_eq!(value("docmill_paused", "pipeline=\"shop\""), 0.0);
     assert_eq!(value("docmill_build_info", "version=\"1.2.3\""), 1.0);
     let described: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
@@ -156,6 +175,12 @@ async fn it_is_ready_while_every_pipeline_is_and_alive_always() {
     server.observer.on_pass(&pass(true));
     server.observer.on_live();
     assert_eq!(server.get("/ready").await.0, StatusCode::OK);
+    server.status.ended(Some(&Failure::fatal("gone")));
+    server.status.paused(PausedBy::Operator, None);
+    assert_eq!(server.get("/ready").await.0, StatusCode::OK, "paused on purpose");
+    server.status.paused(PausedBy::Failures, Some(&Failure::fatal("gone")));
+    let (status, body) = server.json("/ready").await;
+    assert_eq!((status, &body["not_ready"][0]["waiting_on"]), (StatusCode::SERVICE_UNAVAILABLE, &"operator".into()));
     server.status.ended(Some(&Failure::fatal("gone")));
     let (status, body) = server.json("/ready").await;
     assert_eq!((status, &body["not_ready"][0]["pipeline"]), (StatusCode::SERVICE_UNAVAILABLE, &"shop".into()));
@@ -212,7 +237,7 @@ async fn a_request_that_does_not_name_this_server_is_refused() {
 async fn a_port_that_is_taken_is_said_with_what_to_do() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = taken.local_addr().unwrap().to_string();
-    let served = Served { metrics: Metrics::new("0"), pipelines: Vec::new().into() };
+    let served = Served { metrics: Metrics::new("0"), pipelines: Roster::default(), controls: Controls::new(None).0 };
     let failure = Server::bind(&listen, &[], served).await.expect_err("the port is taken");
     assert_eq!(
         failure.to_string(),

@@ -3,7 +3,7 @@
 mod guests;
 mod limits;
 mod pipeline;
-mod server;
+pub(super) mod server;
 mod sink;
 mod slots;
 mod source;

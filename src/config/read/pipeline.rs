@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::slots::{Spot, Wish, check_slot};
 use super::source::identifier;
 use super::{Names, limits};
-use crate::config::PipelineSettings;
 use crate::config::table::{Table, closest};
 use crate::config::value::Entry;
+use crate::config::{FailingSettings, PipelineSettings};
 use crate::edges::OnLostSlot;
 use crate::pipeline::{BatchPolicy, FailurePolicies, OnRejected};
 
 const BYTES_MIN: u64 = 1 << 10;
 const LATE_WINDOW_MIN: std::time::Duration = std::time::Duration::from_millis(1);
+/// They are remembered one by one.
+const FAILING_DOCUMENTS_MOST: u64 = 10_000;
+const FAILING_WINDOW_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 const INDEX_PREFIX_BYTES_MAX: usize = 100;
 
 const ON_REJECTED: [(&str, OnRejected); 3] =
@@ -57,6 +60,8 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
     let on_lost_slot = table.get("on_lost_slot").and_then(|entry| entry.word(&ON_LOST_SLOT)).unwrap_or_default();
     let late_window = table.get("late_window").and_then(|entry| entry.duration(LATE_WINDOW_MIN));
     let max_lag = table.get("max_lag").and_then(|entry| entry.size(1 << 20));
+    let paused = table.get("paused").and_then(|entry| entry.boolean()).unwrap_or(false);
+    let failing = table.get("failing").map(failing).unwrap_or_default();
 
     let (at, key) = (table.at.clone(), table.key.clone());
     table.finish();
@@ -80,6 +85,8 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
             skip_backfill: skip_backfill.unwrap_or(false),
             on_lost_slot,
             late_window,
+            paused,
+            failing,
             max_lag,
         })
     };
@@ -148,6 +155,33 @@ fn on_rejected(entry: Entry<'_, '_>) -> FailurePolicies {
     }
     policies.indexes = indexes;
     policies
+}
+
+/// When it pauses by itself: `"off"` for never.
+fn failing(entry: Entry<'_, '_>) -> FailingSettings {
+    if entry.value.get_ref().as_str() == Some("off") {
+        return FailingSettings { documents: Some(usize::MAX), ..FailingSettings::default() };
+    }
+    let Some(mut table) = entry.table() else { return FailingSettings::default() };
+    let documents = table.get("documents").and_then(|entry| {
+        let documents = entry.count(1)?;
+        if documents > FAILING_DOCUMENTS_MOST {
+            entry.wrong("a number from 1 to 10000");
+            return None;
+        }
+        Some(documents as usize)
+    });
+    let percent = table.get("percent").and_then(|entry| {
+        let percent = entry.count(0)?;
+        if percent > 99 {
+            entry.wrong("a number from 0 to 99");
+            return None;
+        }
+        Some(percent as usize)
+    });
+    let window = table.get("window").and_then(|entry| entry.duration(FAILING_WINDOW_MIN));
+    table.finish();
+    FailingSettings { documents, percent, window }
 }
 
 fn batch(mut table: Table<'_, '_>) -> BatchPolicy {

@@ -3,7 +3,10 @@
 use crate::config::ServerSettings;
 use crate::config::table::Table;
 
-pub(super) fn read(mut table: Table<'_, '_>) -> Option<ServerSettings> {
+/// A shorter one could be guessed.
+const TOKEN_BYTES_MIN: usize = 16;
+
+pub(in crate::config) fn read(mut table: Table<'_, '_>) -> Option<ServerSettings> {
     let listen = table.get("listen").map(|entry| {
         let text = entry.text()?;
         let parts = text.rsplit_once(':');
@@ -14,10 +17,23 @@ pub(super) fn read(mut table: Table<'_, '_>) -> Option<ServerSettings> {
         well_formed.then_some(text)
     });
     let names = table.get("names").map(|entry| entry.texts());
+    let token = table.get("token").map(|entry| {
+        let token = entry.secret()?;
+        let printable = token.expose().bytes().all(|byte| byte.is_ascii_graphic());
+        if token.expose().len() < TOKEN_BYTES_MIN || !printable {
+            entry.problem("expected a token of at least 16 printable letters without spaces");
+            return None;
+        }
+        Some(token)
+    });
     table.finish();
     let defaults = ServerSettings::default();
     Some(ServerSettings {
         listen: listen.unwrap_or(Some(defaults.listen))?,
         names: names.unwrap_or(Some(defaults.names))?,
+        token: match token {
+            Some(token) => Some(token?),
+            None => defaults.token,
+        },
     })
 }

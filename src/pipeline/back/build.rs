@@ -10,6 +10,7 @@ use super::read::{Fetched, read};
 use crate::edges::{AssembleRequest, Failure, FailureClass};
 use crate::model::{Outcome, Rejection, Task};
 use crate::pipeline::backoff::Backoff;
+use crate::pipeline::failing::Side;
 
 /// One outcome for each id that was asked for.
 pub(super) struct Built(Vec<(String, Outcome)>);
@@ -54,7 +55,7 @@ impl CallSizes {
 ///
 /// # Errors
 ///
-/// `Fatal` as it came; `Transient` when the flow stops.
+/// `Fatal` as it came, or when the builder fails on too many documents; `Transient` when the flow stops.
 pub(super) async fn build(back: &Back, task: &Task, ids: Vec<String>) -> Result<Built, Failure> {
     let mut built = Vec::with_capacity(ids.len());
     let mut todo = vec![ids];
@@ -66,8 +67,11 @@ pub(super) async fn build(back: &Back, task: &Task, ids: Vec<String>) -> Result<
             todo.push(ids.split_off(size));
         }
         let began = Instant::now();
-        let failure = match assemble(back, task, &ids).await {
+        let answer = assemble(back, task, &ids).await;
+        back.builder.limits_met().into_iter().for_each(|(limit, times)| back.observer.on_limit(limit, times));
+        let failure = match answer {
             Ok(outcomes) => {
+                count(back, task, &ids, &outcomes)?;
                 back.observer.on_built(&task.index, ids.len(), began.elapsed());
                 back.call_sizes.went_well(&task.index);
                 backoff.reset();
@@ -77,6 +81,9 @@ pub(super) async fn build(back: &Back, task: &Task, ids: Vec<String>) -> Result<
             }
             Err(failure) => failure,
         };
+        if failure.guest().is_some() {
+            back.observer.on_guest_failed(&failure);
+        }
         match failure.class {
             FailureClass::Restart | FailureClass::Fatal => return Err(failure),
             FailureClass::Transient => {
@@ -107,13 +114,32 @@ pub(super) async fn build(back: &Back, task: &Task, ids: Vec<String>) -> Result<
                 let rejection = Rejection {
                     kind: kind(class).to_owned(),
                     reason: failure.message().to_owned(),
-                    detail: Some(failure.chain()),
+                    detail: Some(failure.full()),
                 };
+                for id in &ids {
+                    back.failing.failed(Side::Assemble, &task.index, id, &rejection.kind, &rejection.reason)?;
+                }
                 built.extend(ids.into_iter().map(|id| (id, Outcome::Rejected(rejection.clone()))));
             }
         }
     }
     Ok(Built(built))
+}
+
+/// Counts what the builder made; what it answered to be rejected is an answer.
+fn count(back: &Back, task: &Task, ids: &[String], outcomes: &[Outcome]) -> Result<(), Failure> {
+    let is_failed = |outcome: &Outcome| matches!(outcome, Outcome::Rejected(rejection) if rejection.kind != "builder");
+    let outcomes = || ids.iter().map(String::as_str).zip(outcomes);
+    let well = outcomes().filter(|(_, outcome)| !is_failed(outcome)).map(|(id, _)| id);
+    back.failing.went_well(Side::Assemble, &task.index, well);
+    for (id, outcome) in outcomes() {
+        if let Outcome::Rejected(Rejection { kind, reason, .. }) = outcome
+            && is_failed(outcome)
+        {
+            back.failing.failed(Side::Assemble, &task.index, id, kind, reason)?;
+        }
+    }
+    Ok(())
 }
 
 fn kind(class: FailureClass) -> &'static str {

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use super::failing::Failing;
 use super::policy::{FailurePolicies, FlowLimits};
 use crate::edges::{DocumentBuilder, Failure, Observer, Ownership, QuerySet, RowReader, Sink, WorkQueue};
 use crate::model::Position;
@@ -41,6 +42,8 @@ pub struct Back {
     pub observer: Arc<dyn Observer>,
     /// What happens to rejected documents.
     pub policies: FailurePolicies,
+    /// Sees when too many of them fail.
+    pub failing: Arc<Failing>,
     /// Its limits.
     pub limits: FlowLimits,
     /// Gives up what is being retried; the tasks come again.

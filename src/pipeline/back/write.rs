@@ -9,6 +9,7 @@ use crate::edges::{Failure, FailureClass, TaskReport, Waiting, Write, WriteOutco
 use crate::fail_points::{Rule, latest_published, off};
 use crate::model::{DocumentId, Outcome, Position, QuarantineRecord, Rejection, Task, Version};
 use crate::pipeline::backoff::Backoff;
+use crate::pipeline::failing::Side;
 use crate::pipeline::policy::OnRejected;
 
 /// Proof that everything a task asked for is durable.
@@ -112,6 +113,7 @@ async fn send(
                 return Ok(again);
             }
         };
+        count(back, task, &writes, &outcomes)?;
         let mut report = Report::new(task);
         let mut overloaded = Vec::new();
         for (write, outcome) in writes.into_iter().zip(outcomes) {
@@ -149,6 +151,19 @@ async fn send(
         }
     }
     Ok(again)
+}
+
+/// Counts what the sink took and what it refused.
+fn count(back: &Back, task: &Task, writes: &[Write], outcomes: &[WriteOutcome]) -> Result<(), Failure> {
+    let outcomes = || writes.iter().map(|write| write.id.as_str()).zip(outcomes);
+    let well = outcomes().filter(|(_, outcome)| matches!(outcome, WriteOutcome::Written | WriteOutcome::Stale { .. }));
+    back.failing.went_well(Side::Sink, &task.index, well.map(|(id, _)| id));
+    for (id, outcome) in outcomes() {
+        if let WriteOutcome::Rejected(Rejection { kind, reason, .. }) = outcome {
+            back.failing.failed(Side::Sink, &task.index, id, kind, reason)?;
+        }
+    }
+    Ok(())
 }
 
 struct Report(Written);

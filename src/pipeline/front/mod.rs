@@ -21,3 +21,4 @@ pub(super) mod passes;
 pub(crate) mod queue;
 pub(super) mod resolve;
 pub(super) mod slot_watch;
+pub(super) mod unresolved;

@@ -75,6 +75,11 @@ impl Drop for SettlingPass<'_> {
     }
 }
 
+/// Whether a failure of that class passes by itself or stops the flow, so that no query is to blame for it.
+fn passes_or_stops(class: FailureClass) -> bool {
+    matches!(class, FailureClass::Transient | FailureClass::Restart | FailureClass::Fatal)
+}
+
 /// How often the records are looked at for new ones; they are few, and in memory.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -163,12 +168,7 @@ impl Passes {
             PassSet::Query { name, params } => {
                 let query = Query { name: name.clone(), params: params.clone() };
                 match self.walk_query(&pass, query, &mut walk).await {
-                    Err(failure)
-                        if !matches!(
-                            failure.class,
-                            FailureClass::Transient | FailureClass::Restart | FailureClass::Fatal
-                        ) =>
-                    {
+                    Err(failure) if !passes_or_stops(failure.class) => {
                         return self.walk_all_instead(&pass, failure).await;
                     }
                     walked => walked?,
@@ -249,7 +249,7 @@ impl Passes {
             let chunk = self.reader.chunk(&name, &table.keys, progress.after.as_deref(), rows_max).await?;
             let affected = match chunk.rows.count() {
                 0 => Default::default(),
-                _ => self.resolver.ask_builder(index, table, chunk.rows).await?,
+                _ => self.resolver.ask_builder(index, table, chunk.rows, self.published.label()).await?,
             };
             if chunk.done {
                 progress = PassProgress { table: progress.table + 1, after: None, ..progress };
@@ -257,17 +257,15 @@ impl Passes {
                 progress.after = chunk.last;
             }
             let mut ids: HashSet<String> = affected.ids.into_iter().collect();
-            if !affected.queries.is_empty() {
-                let mut cursor = self.resolver.queries.ids(&affected.queries).await?;
-                loop {
-                    let piece = cursor.next(rows_max).await?;
-                    if piece.is_empty() {
-                        break;
+            let mut todo = vec![affected.queries];
+            while let Some(queries) = todo.pop().filter(|queries| !queries.is_empty()) {
+                match self.walk_hop(&queries, &mut ids, walk).await {
+                    Err(failure) if !passes_or_stops(failure.class) => {
+                        todo.extend(self.resolver.narrow(index, queries, failure, self.published.label()).await?);
                     }
-                    if ids.len() >= rows_max && !walk.push(std::mem::take(&mut ids), None).await? {
-                        return Ok(false);
-                    }
-                    ids.extend(piece);
+                    Err(failure) => return Err(failure),
+                    Ok(false) => return Ok(false),
+                    Ok(true) => {}
                 }
             }
             progress.documents += ids.len() as u64;
@@ -291,6 +289,27 @@ impl Passes {
             return self.sweep(pass, progress, walk).await;
         }
         Ok(true)
+    }
+
+    /// The ids that queries of a chunk yield, into `ids`, and pushed where they are many. `false` when stopped or asked again.
+    async fn walk_hop(
+        &self,
+        queries: &[Query],
+        ids: &mut HashSet<String>,
+        walk: &mut Walk<'_>,
+    ) -> Result<bool, Failure> {
+        let rows_max = self.resolver.limits.chunk_rows.max(1);
+        let mut cursor = self.resolver.queries.ids(queries).await?;
+        loop {
+            let piece = cursor.next(rows_max).await?;
+            if piece.is_empty() {
+                return Ok(true);
+            }
+            if ids.len() >= rows_max && !walk.push(std::mem::take(ids), None).await? {
+                return Ok(false);
+            }
+            ids.extend(piece);
+        }
     }
 
     /// Every id that the index holds and that was not written by this pass or after it was asked: what comes back absent is

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, End, InFlight};
 use super::dispatch::Wanted;
+use super::unresolved::{Blamed, Unresolved};
 use crate::edges::{Catalog, DocumentBuilder, Failure, FailureClass, Observer, QuerySet};
 use crate::fail_points::{Rule, off, reached};
 use crate::model::{
@@ -16,6 +17,7 @@ use crate::model::{
     Position, Query, Relation, Row, Rows, StateDocument, TableDeclaration, TableName, Value,
 };
 use crate::pipeline::backoff::Backoff;
+use crate::pipeline::failing::Side;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::policy::FlowLimits;
 use crate::pipeline::record::{self, PassRequest};
@@ -49,6 +51,8 @@ pub struct Resolver {
     pub schema: String,
     /// Where passes are recorded.
     pub ledger: Arc<Ledger>,
+    /// What becomes of rows that cannot be resolved.
+    pub unresolved: Unresolved,
     /// Told of tries.
     pub observer: Arc<dyn Observer>,
     /// Its limits.
@@ -69,8 +73,8 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// `Fatal` when the builder fails on a row: without its answer nobody knows which documents are stale, so nothing
-    /// may be confirmed past it.
+    /// `Fatal` when the builder fails on a row and the policy is to stop, or when it fails on too many: without its answer nobody
+    /// knows which documents are stale, so nothing may be confirmed past a row that is not parked durably.
     pub async fn resolve(&self, batch: Batch) -> Result<Resolved, Failure> {
         let began = Instant::now();
         let declaration = self.builder.declaration();
@@ -142,26 +146,26 @@ impl Resolver {
     ) -> Result<Vec<String>, Failure> {
         let (images, asked) = self.images(index, changes)?;
         requests.extend(asked);
+        let newest = changes.iter().map(|change| change.position).max().unwrap_or_default();
         let mut ids = HashSet::new();
         let mut queries: Vec<Query> = Vec::new();
         for images in images {
             let rows = rows(&images)?;
-            let affected = self.ask_builder(index, images.table, rows).await?;
+            let affected = self.ask_builder(index, images.table, rows, newest).await?;
             ids.extend(affected.ids);
             queries.extend(affected.queries);
         }
         queries.sort_by(|a, b| (&a.name, &a.params).cmp(&(&b.name, &b.params)));
         queries.dedup();
         if !queries.is_empty() {
-            match self.hop(&queries).await? {
+            match self.hop(index, &queries, newest).await? {
                 Some(found) => ids.extend(found),
                 None => {
-                    let asked = changes.iter().map(|change| change.position).max().unwrap_or_default();
                     requests.extend(queries.into_iter().map(|query| PassRequest {
                         index: index.name.as_str().into(),
                         set: PassSet::Query { name: query.name, params: query.params },
                         reason: PassReason::Fanout,
-                        asked,
+                        asked: newest,
                         needs_barrier: false,
                         sweep: false,
                     }));
@@ -231,22 +235,34 @@ impl Resolver {
         Ok((images, requests))
     }
 
-    /// Asks the builder, again while the world is in the way, and in halves where a limit is.
+    /// Asks the builder, again while the world is in the way, and in halves down to the row that is to blame. `at` is the position of
+    /// the newest of the rows' changes.
     pub async fn ask_builder(
         &self,
         index: &IndexDeclaration,
         table: &TableDeclaration,
         rows: Rows,
+        at: Position,
     ) -> Result<Affected, Failure> {
         let mut answer = Affected::default();
         let mut todo = vec![rows];
         let mut backoff = Backoff::new(&self.limits);
+        let mut tried_alone = false;
         while let Some(rows) = todo.pop() {
-            match self.builder.resolve(&index.name, &table.table, rows.clone()).await {
+            let resolved = self.builder.resolve(&index.name, &table.table, rows.clone()).await;
+            self.builder.limits_met().into_iter().for_each(|(limit, times)| self.observer.on_limit(limit, times));
+            if let Err(failure) = &resolved
+                && failure.guest().is_some()
+            {
+                self.observer.on_guest_failed(failure);
+            }
+            match resolved {
                 Ok(affected) => {
+                    self.unresolved.failing.so_many_went_well(Side::Resolve, &index.name, rows.count() as usize);
                     answer.ids.extend(affected.ids);
                     answer.queries.extend(affected.queries);
                     backoff.reset();
+                    tried_alone = false;
                 }
                 Err(failure) if failure.class == FailureClass::Transient => {
                     self.observer.on_retry("resolve", failure.message());
@@ -256,46 +272,83 @@ impl Resolver {
                     }
                     todo.push(rows);
                 }
-                Err(failure) if failure.class != FailureClass::Fatal && rows.count() > 1 => {
+                Err(failure) if matches!(failure.class, FailureClass::Restart | FailureClass::Fatal) => {
+                    return Err(failure);
+                }
+                Err(failure) if rows.count() > 1 => {
                     self.observer.on_retry("resolve", failure.message());
                     let (one, other) = rows.halves();
                     todo.extend([other, one]);
                 }
+                // Time can be the neighbours' doing: once more, alone, before the row is blamed.
+                Err(failure) if failure.class == FailureClass::Time && !tried_alone => {
+                    tried_alone = true;
+                    self.observer.on_retry("resolve", failure.message());
+                    todo.push(rows);
+                }
                 Err(failure) => {
-                    return Err(Failure::fatal(format!(
-                        "the builder could not resolve a row of table {} for index {}, so nobody knows which \
-                         documents it touches",
-                        table.table, index.name
-                    ))
-                    .with_advice("mend the builder and start again: nothing at or after that change was confirmed")
-                    .with_source(failure));
+                    tried_alone = false;
+                    self.park(&index.name, Blamed::row(table, &rows), failure, at).await?;
                 }
             }
         }
         Ok(answer)
     }
 
+    /// What is left of queries of which one failed by itself: each half to be run for itself, or nothing when it was that one.
+    pub async fn narrow(
+        &self,
+        index: &IndexDeclaration,
+        mut queries: Vec<Query>,
+        failure: Failure,
+        at: Position,
+    ) -> Result<Vec<Vec<Query>>, Failure> {
+        self.observer.on_retry("resolve.hop", failure.message());
+        if queries.len() > 1 {
+            let rest = queries.split_off(queries.len() / 2);
+            return Ok(vec![rest, queries]);
+        }
+        if let Some(query) = queries.pop() {
+            self.park(&index.name, Blamed::query(&query), failure, at).await?;
+        }
+        Ok(Vec::new())
+    }
+
     /// The ids that queries yield, or `None` when they are more than a batch may hold.
-    async fn hop(&self, queries: &[Query]) -> Result<Option<Vec<String>>, Failure> {
+    async fn hop(
+        &self,
+        index: &IndexDeclaration,
+        queries: &[Query],
+        at: Position,
+    ) -> Result<Option<Vec<String>>, Failure> {
         let mut backoff = Backoff::new(&self.limits);
-        loop {
-            match self.hop_once(queries).await {
+        let mut ids = Vec::new();
+        let mut todo = vec![queries.to_vec()];
+        while let Some(queries) = todo.pop() {
+            match self.hop_once(&queries, self.limits.fanout_ids_max.saturating_sub(ids.len())).await {
+                Ok(Some(found)) => ids.extend(found),
+                Ok(None) => return Ok(None),
                 Err(failure) if failure.class == FailureClass::Transient => {
                     self.observer.on_retry("resolve.hop", failure.message());
                     self.observer.on_error(&failure);
                     if !backoff.wait(&self.stop).await {
                         return Err(failure);
                     }
+                    todo.push(queries);
                 }
                 // A statement that runs into its time limit here has more ids than belong into a batch.
                 Err(failure) if failure.class == FailureClass::Oversize => return Ok(None),
-                other => return other,
+                Err(failure) if matches!(failure.class, FailureClass::Restart | FailureClass::Fatal) => {
+                    return Err(failure);
+                }
+                // A parameter that the builder made is none that the statement takes.
+                Err(failure) => todo.extend(self.narrow(index, queries, failure, at).await?),
             }
         }
+        Ok(Some(ids))
     }
 
-    async fn hop_once(&self, queries: &[Query]) -> Result<Option<Vec<String>>, Failure> {
-        let ids_max = self.limits.fanout_ids_max;
+    async fn hop_once(&self, queries: &[Query], ids_max: usize) -> Result<Option<Vec<String>>, Failure> {
         let mut cursor = self.queries.ids(queries).await?;
         let mut ids = Vec::new();
         while ids.len() <= ids_max {

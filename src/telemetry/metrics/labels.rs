@@ -53,6 +53,27 @@ pub(super) struct ByStage {
     pub stage: &'static str,
 }
 
+/// The name of a limit.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct ByLimit {
+    pub pipeline: Arc<str>,
+    pub limit: &'static str,
+}
+
+/// What a guest trapped on.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct ByTrap {
+    pub pipeline: Arc<str>,
+    pub trap: &'static str,
+}
+
+/// How a call of a guest failed.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct ByEnd {
+    pub pipeline: Arc<str>,
+    pub by: &'static str,
+}
+
 /// The class of a failure.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct ByClass {

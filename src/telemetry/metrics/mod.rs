@@ -4,9 +4,10 @@ mod labels;
 pub mod names;
 mod pipeline;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -16,7 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-use labels::{ByClass, ByKind, ByOrigin, ByReason, ByStage, ByWait, OfIndex, OfPipeline};
+use labels::{ByClass, ByEnd, ByKind, ByLimit, ByOrigin, ByReason, ByStage, ByTrap, ByWait, OfIndex, OfPipeline};
 use names::Name;
 pub use pipeline::PipelineMetrics;
 
@@ -38,6 +39,8 @@ type Spread<L> = Family<L, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Arc<Registry>,
     families: Arc<Families>,
+    /// Pipelines that are gone. Their series are not shown; when one of that name comes again, its counters go on.
+    gone: Arc<RwLock<BTreeSet<String>>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -56,6 +59,9 @@ struct Families {
     resolve_seconds: Spread<OfPipeline>,
     documents_built: Count<OfIndex>,
     builder_call_seconds: Spread<OfIndex>,
+    guest_limits: Count<ByLimit>,
+    guest_traps: Count<ByTrap>,
+    guest_failures: Count<ByEnd>,
     documents_written: Count<ByOrigin>,
     documents_written_bytes: Count<OfIndex>,
     documents_deleted: Count<OfIndex>,
@@ -77,6 +83,7 @@ struct Families {
     retries: Count<ByStage>,
     failures: Count<ByClass>,
     running: Level<OfPipeline>,
+    paused: Level<OfPipeline>,
 }
 
 impl Metrics {
@@ -86,12 +93,18 @@ impl Metrics {
         let (build, help) = names::BUILD;
         registry.register(build, help, Info::new(vec![("version".to_owned(), version.to_owned())]));
         let families = Families::register(&mut registry);
-        Self { registry: Arc::new(registry), families: Arc::new(families) }
+        Self { registry: Arc::new(registry), families: Arc::new(families), gone: Arc::default() }
     }
 
     /// The observer of one pipeline.
     pub fn pipeline(&self, name: &str) -> PipelineMetrics {
+        self.gone.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         PipelineMetrics::new(Arc::clone(&self.families), name)
+    }
+
+    /// That pipeline is gone.
+    pub fn forget(&self, name: &str) {
+        self.gone.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
 
     /// Everything as text, in the form of [`CONTENT_TYPE`].
@@ -99,7 +112,15 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = text::encode(&mut text, &self.registry);
-        text
+        // The registry has no way to take out every series of one pipeline.
+        let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner);
+        if gone.is_empty() {
+            return text;
+        }
+        // Names have no letter that would be escaped.
+        let labels: Vec<String> = gone.iter().map(|name| format!("pipeline=\"{name}\"")).collect();
+        let is_gone = |line: &str| labels.iter().any(|label| line.contains(label));
+        text.split_inclusive('\n').filter(|line| line.starts_with('#') || !is_gone(line)).collect()
     }
 }
 
@@ -125,6 +146,9 @@ impl Families {
             resolve_seconds: add(r, names::RESOLVE_SECONDS, spread(call)),
             documents_built: add(r, names::DOCUMENTS_BUILT, Family::default()),
             builder_call_seconds: add(r, names::BUILDER_CALL_SECONDS, spread(call)),
+            guest_limits: add(r, names::GUEST_LIMITS, Family::default()),
+            guest_traps: add(r, names::GUEST_TRAPS, Family::default()),
+            guest_failures: add(r, names::GUEST_FAILURES, Family::default()),
             documents_written: add(r, names::DOCUMENTS_WRITTEN, Family::default()),
             documents_written_bytes: add(r, names::DOCUMENTS_WRITTEN_BYTES, Family::default()),
             documents_deleted: add(r, names::DOCUMENTS_DELETED, Family::default()),
@@ -146,6 +170,7 @@ impl Families {
             retries: add(r, names::RETRIES, Family::default()),
             failures: add(r, names::FAILURES, Family::default()),
             running: add(r, names::RUNNING, Family::default()),
+            paused: add(r, names::PAUSED, Family::default()),
         }
     }
 }

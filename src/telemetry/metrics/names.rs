@@ -21,6 +21,13 @@ pub const RESOLVE_SECONDS: Name = ("resolve_seconds", "Time to resolve one batch
 pub const DOCUMENTS_BUILT: Name = ("documents_built", "Documents that calls of the builder assembled");
 pub const BUILDER_CALL_SECONDS: Name = ("builder_call_seconds", "Time of one call of the builder");
 
+pub const GUEST_LIMITS: Name = ("guest_limits", "Limits that the builder met, by the limit's name");
+pub const GUEST_TRAPS: Name = ("guest_traps", "Calls of the builder that trapped, by the trap");
+pub const GUEST_FAILURES: Name = (
+    "guest_failures",
+    "Calls of the builder that failed: by a limit, a trap, its own error, or an answer that is none",
+);
+
 pub const DOCUMENTS_WRITTEN: Name =
     ("documents_written", "Documents that became durable in the sink, by what asked for them");
 pub const DOCUMENTS_WRITTEN_BYTES: Name =
@@ -58,3 +65,4 @@ pub const WAITING: Name = ("waiting", "1 for what the pipeline waits on now");
 pub const RETRIES: Name = ("retries", "Calls that were tried again, by the stage they are of");
 pub const FAILURES: Name = ("failures", "Failures of any stage, by their class");
 pub const RUNNING: Name = ("running", "1 while the pipeline runs, 0 once it has ended");
+pub const PAUSED: Name = ("paused", "1 while the pipeline is paused and waits for an operator");

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Families;
-use super::labels::{ByClass, ByKind, ByOrigin, ByReason, ByStage, ByWait, OfIndex, OfPipeline};
-use crate::edges::{Failure, FailureClass, Observer, PassReport, SlotReport, Waiting, Written};
+use super::labels::{
+    ByClass, ByEnd, ByKind, ByLimit, ByOrigin, ByReason, ByStage, ByTrap, ByWait, OfIndex, OfPipeline,
+};
+use crate::edges::{Failure, FailureClass, GuestEnd, Observer, PassReport, SlotReport, Waiting, Written};
 use crate::model::{Origin, PassReason, Position, Rejection};
 use crate::telemetry::since;
 
 /// Letters of a rejection's kind that become a label.
 const KIND_MAX: usize = 64;
-const WAITS: [Waiting; 7] = [
+const WAITS: [Waiting; 8] = [
     Waiting::Source,
     Waiting::SlotInUse,
     Waiting::QuietPoint,
@@ -21,6 +23,7 @@ const WAITS: [Waiting; 7] = [
     Waiting::Sink,
     Waiting::Barrier,
     Waiting::Neighbour,
+    Waiting::Operator,
 ];
 
 /// Counts for one pipeline.
@@ -43,6 +46,7 @@ impl PipelineMetrics {
         let of = OfPipeline { pipeline: Arc::clone(&pipeline) };
         // So that they are there, with 0, before the first event.
         families.running.get_or_create(&of).set(1);
+        families.paused.get_or_create(&of).set(0);
         drop(families.live.get_or_create(&of));
         drop(families.changes_captured.get_or_create(&of));
         drop(families.queue_changes.get_or_create(&of));
@@ -51,10 +55,23 @@ impl PipelineMetrics {
         Self { families, pipeline, of, passes: Mutex::default() }
     }
 
+    /// The pipeline is about to start, again perhaps.
+    pub fn starting(&self) {
+        self.paused(false);
+        self.families.running.get_or_create(&self.of).set(1);
+    }
+
+    /// The pipeline waits for an operator, or does not any more.
+    pub fn paused(&self, paused: bool) {
+        self.families.paused.get_or_create(&self.of).set(i64::from(paused));
+        self.on_waiting(paused.then_some(Waiting::Operator));
+    }
+
     /// The pipeline has ended.
     pub fn ended(&self) {
         self.families.running.get_or_create(&self.of).set(0);
-        self.families.live.get_or_create(&self.of).set(0);
+        self.on_start();
+        self.on_queue(0, 0);
         self.on_waiting(None);
     }
 
@@ -145,6 +162,29 @@ impl Observer for PipelineMetrics {
         self.families.documents_deleted.get_or_create(&of).inc_by(written.absent.len() as u64);
         self.families.writes_stale.get_or_create(&of).inc_by(written.stale as u64);
         self.families.writes.get_or_create(&of).inc();
+    }
+
+    fn on_guest_failed(&self, failure: &Failure) {
+        let pipeline = || Arc::clone(&self.pipeline);
+        let by = match failure.guest() {
+            None => return,
+            Some(GuestEnd::Limit(limit)) => {
+                self.on_limit(limit, 1);
+                "limit"
+            }
+            Some(GuestEnd::Trap(trap)) => {
+                self.families.guest_traps.get_or_create(&ByTrap { pipeline: pipeline(), trap }).inc();
+                "trap"
+            }
+            Some(GuestEnd::Error) => "error",
+            Some(GuestEnd::Answer) => "answer",
+        };
+        self.families.guest_failures.get_or_create(&ByEnd { pipeline: pipeline(), by }).inc();
+    }
+
+    fn on_limit(&self, limit: &'static str, times: u64) {
+        let by = ByLimit { pipeline: Arc::clone(&self.pipeline), limit };
+        self.families.guest_limits.get_or_create(&by).inc_by(times);
     }
 
     fn on_rejected(&self, index: &str, _id: &str, rejection: &Rejection) {

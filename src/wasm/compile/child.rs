@@ -19,7 +19,7 @@ use tokio::process::Command;
 
 use super::inside::REFUSED;
 use super::refused;
-use crate::edges::Failure;
+use crate::edges::{Failure, GuestEnd};
 use crate::wasm::failures::Cause;
 use crate::wasm::limits::Limits;
 
@@ -118,6 +118,7 @@ fn answered(what: &str, limits: &Limits, status: ExitStatus, answer: Vec<u8>, sa
         return Err(Failure::fatal(format!(
             "{what}: compiling it needs more memory than the limit compile_memory_bytes of {limit}"
         ))
+        .of_guest(GuestEnd::Limit("compile_memory_bytes"))
         .with_advice(SMALLER.replace("NAME", "compile_memory")));
     }
     match (refusal, status.signal()) {
@@ -136,6 +137,7 @@ const SMALLER: &str = "make the component or its largest functions smaller, or r
 
 pub(super) fn too_long(what: &str, limit: Duration) -> Failure {
     Failure::fatal(format!("{what}: compiling it takes longer than the limit compile of {limit:?}"))
+        .of_guest(GuestEnd::Limit("compile"))
         .with_advice(SMALLER.replace("NAME", "compile"))
 }
 

@@ -88,6 +88,8 @@ impl Shop {
             .args(["run", "--config", "docmill.toml"])
             .current_dir(self.folder.path())
             .env("DOCMILL_FAIL_POINTS", fail_points)
+            .env("XDG_STATE_HOME", self.folder.path())
+            .env_remove("STATE_DIRECTORY")
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a log"))
             .stderr(file);

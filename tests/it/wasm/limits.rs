@@ -137,7 +137,7 @@ async fn a_flood_of_log_lines_is_bounded_and_cannot_steer_a_terminal() {
         (call $log (i32.const 1) (i32.const 0) (i32.const 0x20000)) \
         unreachable";
     let limits = Limits { log_bytes: 2000, cpu: Duration::from_secs(5), wall: Duration::from_secs(9), ..short() };
-    let chain = failure_of(&guest, limits).await.chain();
+    let chain = failure_of(&guest, limits).await.full();
     assert!(chain.contains("\\u{1b}[2Jforged\\n2026 ERROR"), "{chain}");
     assert!(chain.len() < 8000 && !chain.contains('\u{1b}') && !chain.contains('\n'), "{} bytes", chain.len());
 }

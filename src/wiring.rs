@@ -10,6 +10,7 @@
 
 mod builders;
 mod check;
+mod index_names;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -251,7 +252,10 @@ impl Sinks {
     /// Lines are one stream, whatever indexes they are of.
     fn key(settings: &Settings, pipeline: &PipelineSettings) -> (String, String) {
         let prefix = match settings.sinks.get(&pipeline.sink) {
-            Some(SinkSettings::Search(_)) => pipeline.index_prefix.clone(),
+            // What its builder may ask for is part of the sink.
+            Some(SinkSettings::Search(_)) => {
+                format!("{}\n{}", pipeline.index_prefix, pipeline.allow_settings.join("\n"))
+            }
             _ => String::new(),
         };
         (pipeline.sink.clone(), prefix)
@@ -263,7 +267,7 @@ impl Sinks {
         let connect = || async {
             Ok(match settings.sinks.get(&pipeline.sink).ok_or_else(unknown)? {
                 SinkSettings::Search(search) => {
-                    let mut options = search.options(&pipeline.index_prefix);
+                    let mut options = search.options_for(pipeline);
                     options.late_window = pipeline.late_window.unwrap_or(options.late_window);
                     OpenSearch::connect(options).await? as _
                 }

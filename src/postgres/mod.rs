@@ -4,13 +4,14 @@
 //! ```text
 //! open       server, tables, privileges ─▶ publication ─▶ slot ─▶ START_REPLICATION ─▶ quiet point
 //! stream     pgoutput ─▶ relation ─▶ fence ─▶ events            (confirm, mark, heartbeat)
-//! reader     prepare ─▶ query_set ─▶ pool ─▶ snapshot, ids      chunk, estimate
+//! reader     roles, prepare ─▶ plan (functions, calls) ─▶ query_set ─▶ pool ─▶ snapshot, ids      chunk, estimate
 //! link       capture tells readers on which server, and whether, they may read
 //! ```
 //!
 //! The crate's embedder has **ring** as rustls' provider; the connections here bring it themselves.
 
 mod array_text;
+mod calls;
 mod catalog;
 mod catalog_sign;
 mod catalog_watch;
@@ -23,6 +24,7 @@ mod error;
 mod fence;
 mod fence_snapshot;
 mod fetch;
+mod functions;
 mod heartbeat;
 mod identity;
 mod ids;
@@ -44,6 +46,7 @@ mod quiet_point;
 mod quote;
 mod reader;
 mod relation;
+mod roles;
 mod server;
 mod settings;
 mod slot;
@@ -59,6 +62,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use check::check;
+pub use functions::is_never_allowed;
 pub use options::PostgresOptions;
 
 use crate::edges::{ChangeCapture, ChangeStream, Failure, OpenRequest, RowReader, SlotReport};

@@ -19,7 +19,7 @@ use super::problem::{Problem, refuse};
 use super::relation::Relations;
 use super::source::Source;
 use super::stream::Stream;
-use super::{catalog_sign, identity, privileges, publication, quiet_point, quote, server, slot};
+use super::{catalog_sign, identity, privileges, publication, quiet_point, quote, roles, server, slot};
 use crate::edges::{CapturedTable, Catalog, Failure, FailureClass, OpenRequest, StreamStart};
 use crate::model::{Position, SourceIdentity};
 
@@ -33,6 +33,8 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     // Where somebody was fed before, it is a fail-over in the middle: the standby may be promoted at any moment.
     let class = if facts.standby && request.known { FailureClass::Transient } else { FailureClass::Fatal };
     refuse(class, "capture changes from this server", &facts.problems())?;
+    refuse(FailureClass::Fatal, "read as the reader role", &roles::problems(source, &reader.client, tables).await?)?;
+    roles::say_if_one(source, &reader.client, tables).await?;
     // In this order: another process that starts at the same time makes the publication first. Seen without it, its slot would be
     // taken for one that has lost its publication.
     let slot = slot::facts(&control.client, &options.slot).await?;

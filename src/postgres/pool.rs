@@ -1,8 +1,8 @@
 //! [`Pool`]: the read connections of one source. A few, closed when idle, and all closed when capture reconnects.
 //!
 //! ```text
-//! lease ─▶ clean ─▶ busy ─▶ in a transaction ─▶ busy ─▶ … dropped: rollback, reset all, back to the others
-//!                    └─ dropped, or failed: cancelled and closed
+//! lease ─▶ untouched ─▶ busy ─▶ rested ─▶ busy ─▶ … dropped: rollback, reset all, back to the others
+//!                        └─ dropped, or failed: cancelled and closed
 //! ```
 
 use std::collections::HashMap;
@@ -24,8 +24,10 @@ const STATEMENTS_MAX: usize = 512;
 const READ_CONNECTIONS_LEAST: usize = 3;
 /// How long the cleaning of a connection may take until it is closed instead.
 const CLEAN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Ends whatever a read left: its transaction, cursors, settings, locks.
-const CLEAN: &str = "rollback; close all; reset all; select pg_advisory_unlock_all()";
+/// Ends whatever a read left: its transaction, cursors, settings, the role (which `reset all` leaves as it is), locks, tables. A
+/// builder's statement should be able to leave none of these; a function that is declared otherwise than it is can.
+const CLEAN: &str = "rollback; close all; set session authorization default; reset all; unlisten *; \
+                     select pg_advisory_unlock_all(); discard temp; discard sequences";
 
 /// See the module.
 #[derive(Debug)]
@@ -121,7 +123,7 @@ impl Pool {
         let (epoch, captured) = ready.await?;
         let lease = |connection| Lease {
             connection: Some(connection),
-            state: State::Clean,
+            state: State::Untouched,
             pool: Arc::clone(self),
             permit: Some(permit),
         };
@@ -168,8 +170,10 @@ async fn sweep(pool: Weak<Pool>, idle_max: Duration) {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Clean,
-    InTransaction,
+    /// Nothing was asked on it.
+    Untouched,
+    /// What was asked ended well. Planning alone runs functions that say they are constant, so it is cleaned whatever it was.
+    Rested,
     /// Something is running, or failed: its connection is not used again.
     Busy,
 }
@@ -191,14 +195,9 @@ impl Lease {
         self.connection.as_mut().ok_or_else(|| Failure::transient("failed to use a read connection: it is closed"))
     }
 
-    /// Everything that was begun has ended well, and nothing is left open.
+    /// Everything that was begun has ended well; a transaction or a cursor may be open.
     pub fn rest(&mut self) {
-        self.state = State::Clean;
-    }
-
-    /// Everything that was begun has ended well; a transaction or a cursor is open.
-    pub fn rest_in_transaction(&mut self) {
-        self.state = State::InTransaction;
+        self.state = State::Rested;
     }
 }
 
@@ -209,9 +208,9 @@ impl Drop for Lease {
         };
         let runtime = &self.pool.source.runtime;
         match self.state {
-            State::Clean => self.pool.give_back(connection),
+            State::Untouched => self.pool.give_back(connection),
             State::Busy => connection.connection.abandon(runtime),
-            State::InTransaction => {
+            State::Rested => {
                 let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
                 // Whoever drops it may be on a runtime that serves guests.
                 runtime.spawn(async move {

@@ -1,6 +1,7 @@
 //! [`Source`]: what one `Postgres` and its readers share: options, where to connect, and whether capture is there.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -13,6 +14,9 @@ use super::settings::Settings;
 use super::{quote, server};
 use crate::edges::{Catalog, Failure};
 
+/// How long the server lets a read's transaction wait for its next statement: far longer than any call of a builder.
+const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -22,6 +26,8 @@ pub(super) struct Source {
     pub link: Link,
     /// The publication's entries for which a stream of this process has passed its quiet point.
     pub quiet: Mutex<Option<Catalog>>,
+    /// Whether the log has said what a reader that is the capture role means.
+    pub said_one_role: AtomicBool,
     /// Where connections are driven, whoever asks for them: guests have a runtime of their own.
     pub runtime: Handle,
 }
@@ -37,7 +43,15 @@ impl Source {
             Failure::fatal("failed to set up the source: there is no tokio runtime to drive its connections")
                 .with_source(error)
         })?;
-        Ok(Self { options, capture, reader, link: Link::new(), quiet: Mutex::new(None), runtime })
+        Ok(Self {
+            options,
+            capture,
+            reader,
+            link: Link::new(),
+            quiet: Mutex::new(None),
+            said_one_role: AtomicBool::new(false),
+            runtime,
+        })
     }
 
     /// A connection of the capture role, for the catalog and for markers.
@@ -67,6 +81,10 @@ impl Source {
             ("lock_timeout", millis(self.options.lock_timeout)),
             ("idle_session_timeout", "0".to_owned()),
             ("default_transaction_read_only", "on".to_owned()),
+            // A snapshot that is held while we stand still holds back vacuum.
+            ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION_MAX)),
+            // What reads the text of statements goes by it.
+            ("standard_conforming_strings", "on".to_owned()),
             // Compiling costs more than it saves on statements that take a millisecond.
             ("jit", "off".to_owned()),
         ]

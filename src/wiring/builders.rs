@@ -1,11 +1,11 @@
 //! The builders of pipelines, loaded one after the other.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::index_names::IndexNames;
 use crate::config::{PipelineSettings, Settings};
 use crate::edges::{DocumentBuilder, Failure};
 use crate::wasm::{Runtime, RuntimeOptions, WasmBuilder};
@@ -13,8 +13,7 @@ use crate::wasm::{Runtime, RuntimeOptions, WasmBuilder};
 /// Loads builders, and sees that no two pipelines write the same index.
 pub(super) struct Builders {
     runtime: Arc<Runtime>,
-    /// Which pipeline writes it, by sink and full name of the index.
-    writers: BTreeMap<(String, String), String>,
+    names: IndexNames,
 }
 
 impl Builders {
@@ -24,20 +23,14 @@ impl Builders {
         let largest = settings.pipelines.iter().map(memory).max().unwrap_or_default();
         let memory_bytes_max = defaults.memory_bytes_max.max(largest);
         let runtime = Runtime::new(RuntimeOptions { memory_bytes_max, ..defaults })?;
-        Ok(Self { runtime, writers: BTreeMap::new() })
+        Ok(Self { runtime, names: IndexNames::new(settings) })
     }
 
     pub(super) async fn load(&mut self, pipeline: &PipelineSettings) -> Result<Arc<WasmBuilder>, Failure> {
         let PipelineSettings { name, limits, config, .. } = pipeline;
         let bytes = component(&pipeline.builder, limits.component_bytes)?;
         let builder = WasmBuilder::load(&self.runtime, &bytes, config.clone(), limits.clone(), name).await?;
-        for index in builder.declaration().indexes.iter() {
-            let full = format!("{}{}", pipeline.index_prefix, index.name);
-            if let Some(other) = self.writers.insert((pipeline.sink.clone(), full.clone()), name.clone()) {
-                let failure = Failure::fatal(format!("pipelines {other} and {name} would both write index {full}"));
-                return Err(failure.with_advice("give one of them an `index_prefix` or another sink"));
-            }
-        }
+        self.names.take(pipeline, builder.declaration().indexes.iter().map(|index| index.name.as_str()))?;
         let declared = |index: &String| builder.declaration().index(index).is_some();
         if let Some(index) = pipeline.on_rejected.indexes.keys().find(|index| !declared(index)) {
             let known: Vec<_> = builder.declaration().indexes.iter().map(|index| index.name.as_str()).collect();

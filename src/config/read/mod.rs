@@ -2,6 +2,7 @@
 
 mod limits;
 mod pipeline;
+mod prefixes;
 mod server;
 mod sink;
 mod slots;
@@ -61,6 +62,7 @@ pub(super) fn settings(mut document: Table<'_, '_>, file: &Path) -> Option<Setti
             pipeline.slot.clone_from(slot);
         }
     }
+    prefixes::check(&read_pipelines, &read_sinks, &spots, collector);
     unused(&document, &spots, &names, &read_pipelines);
     document.finish();
     Some(Settings {

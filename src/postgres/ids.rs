@@ -64,6 +64,7 @@ impl Ids {
         let answers = match fetch::in_time(options, calls.len(), reading).await {
             Ok(answers) => answers,
             Err(error) => {
+                let error = lease.overrun().map_or(error, RunError::Failure);
                 drop(lease);
                 return Err(queries.explain(&calls, error, began).await);
             }
@@ -131,6 +132,7 @@ impl Ids {
                 Ok(ids)
             }
             Err(error) => {
+                let error = lease.overrun().map_or(error, RunError::Failure);
                 self.cursor = None;
                 Err(self.queries.explain(&[], error, Instant::now()).await)
             }

@@ -51,6 +51,7 @@ mod server;
 mod settings;
 mod slot;
 mod slot_reports;
+mod socket;
 mod source;
 mod stream;
 mod text_value;

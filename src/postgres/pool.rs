@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::connect::Connection;
 use super::server::{self, ServerIdentity};
 use super::source::Source;
-use crate::edges::Failure;
+use crate::edges::{Failure, FailureClass};
 
 /// Statements that a connection keeps prepared; past it all are let go.
 const STATEMENTS_MAX: usize = 512;
@@ -193,6 +193,14 @@ impl Lease {
     pub fn work(&mut self) -> Result<&mut ReadConnection, Failure> {
         self.state = State::Busy;
         self.connection.as_mut().ok_or_else(|| Failure::transient("failed to use a read connection: it is closed"))
+    }
+
+    /// The failure of what ran on it, where the server sent more in one piece than a call may yield.
+    pub fn overrun(&self) -> Option<Failure> {
+        self.connection.as_ref().filter(|connection| connection.connection.was_overrun())?;
+        let max = self.pool.source.options.bytes_per_call_max;
+        let message = format!("failed to read rows: one row has more than {max} bytes");
+        Some(Failure::new(FailureClass::Oversize, message))
     }
 
     /// Everything that was begun has ended well; a transaction or a cursor may be open.

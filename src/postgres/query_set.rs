@@ -87,26 +87,31 @@ async fn look(
     declaration: &Declaration,
 ) -> Result<(BTreeMap<String, Declared>, Vec<Problem>), Failure> {
     let mut lease = pool.lease_to_prepare().await?;
-    let client = lease.work()?.client();
     let options = &pool.source().options;
     let mut planned = BTreeMap::new();
-    let mut problems = roles::problems(pool.source(), client, &[]).await?;
+    let mut problems = roles::problems(pool.source(), lease.work()?.client(), &[]).await?;
     // Whoever may do more than read must not even plan what a builder declares: functions that say they are constant run then.
     if !problems.is_empty() {
         lease.rest();
         return Ok((planned, problems));
     }
     for (name, text) in &declaration.queries {
-        let planning = async { Ok::<_, Failure>(plan::plan(client, text, rules(options)).await) };
+        let planning = async { Ok::<_, Failure>(plan::plan(lease.work()?.client(), text, rules(options)).await) };
         match fetch::in_time(options, PLANNING_STATEMENTS, planning).await? {
             Ok(plan) => {
                 let declared = Declared { text: text.clone(), plan: Mutex::new(Arc::new(plan)) };
                 planned.insert(name.clone(), declared);
             }
             Err(PlanError::Refused(problem)) => problems.push(Problem { subject: format!("query {name}"), ..problem }),
+            Err(PlanError::Database(_)) if lease.overrun().is_some() => {
+                let found = "its plan has more bytes than one call may yield; let it hold no constants of that size";
+                problems.push(Problem::new(format!("query {name}"), found));
+                break;
+            }
             Err(PlanError::Database(error)) => return Err(failed(format!("prepare query {name}"), error)),
         }
     }
+    let clean = lease.overrun().is_none();
     for index in &declaration.indexes {
         for read in &index.reads {
             let found = match planned.get(read) {
@@ -120,7 +125,9 @@ async fn look(
             problems.push(Problem::new(format!("query {read} of index {}", index.name), found));
         }
     }
-    lease.rest();
+    if clean {
+        lease.rest();
+    }
     Ok((planned, problems))
 }
 
@@ -345,6 +352,7 @@ impl Snapshot for Moment {
                 Ok(rows)
             }
             Err(error) => {
+                let error = lease.overrun().map_or(error, RunError::Failure);
                 self.lease = None;
                 Err(self.queries.explain(&calls, error, began).await)
             }

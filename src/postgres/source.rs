@@ -17,6 +17,9 @@ use crate::edges::{Catalog, Failure};
 /// How long the server lets a read's transaction wait for its next statement: far longer than any call of a builder.
 const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// What a message of the server may have besides the bytes that a call may yield: its parts, and the longest error.
+const MESSAGE_SLACK_BYTES: usize = 1 << 20;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -64,7 +67,13 @@ impl Source {
             ("idle_session_timeout", "0".to_owned()),
         ];
         let session = session.into_iter().chain(forms());
-        let connection = Connection::open(&self.capture, session, self.options.connect_timeout).await?;
+        let connection = Connection::open(
+            &self.capture,
+            session,
+            self.options.connect_timeout,
+            self.options.stream_message_bytes_max,
+        )
+        .await?;
         // Not at log-in, where it would hide the server's value for good.
         let set = connection.client.batch_execute(server::OWN_COMMITS).await;
         set.map_err(|error| failed("set up a connection to the source", error))?;
@@ -91,7 +100,8 @@ impl Source {
         .into_iter()
         .chain(forms())
         .collect();
-        let opening = async move { Connection::open(&settings, session, timeout).await };
+        let message_bytes_max = self.options.bytes_per_call_max.saturating_add(MESSAGE_SLACK_BYTES);
+        let opening = async move { Connection::open(&settings, session, timeout, message_bytes_max).await };
         self.runtime
             .spawn(opening)
             .await

@@ -43,6 +43,11 @@ impl Walled {
         PostgresOptions { reader_url: Some(as_role(&self.database, &self.reader)), ..options(&self.database) }
     }
 
+    /// With which a query may ask for the process that serves it.
+    fn options_with_pid(&self) -> PostgresOptions {
+        PostgresOptions { allow_functions: vec!["pg_backend_pid".to_owned()], ..self.options() }
+    }
+
     async fn sql(&self, sql: &str) {
         self.admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }

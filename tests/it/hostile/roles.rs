@@ -43,13 +43,13 @@ async fn a_reader_that_may_more_than_read_is_refused_everywhere_with_the_stateme
             "alter table items owner to R",
             "owns table public.items",
             "alter table \"public\".\"items\" owner to",
-            "alter table items owner to postgres",
+            "alter table items owner to current_user",
         ),
         (
             "alter table items owner to N_owner; grant N_owner to R",
             "owns table public.items",
             "alter table \"public\".\"items\" owner to",
-            "revoke N_owner from R; alter table items owner to postgres",
+            "revoke N_owner from R; alter table items owner to current_user",
         ),
     ] {
         let named = |text: &str| {

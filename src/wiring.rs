@@ -11,6 +11,7 @@
 
 mod builders;
 mod check;
+mod index_names;
 mod one;
 mod reload;
 mod sinks;

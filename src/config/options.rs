@@ -10,6 +10,8 @@ impl Settings {
     pub fn postgres_options(&self, pipeline: &PipelineSettings) -> PostgresOptions {
         let mut options = PostgresOptions {
             reader_url: pipeline.reader_url.as_ref().map(|url| url.expose().to_owned()),
+            reader_trusted: pipeline.reader_trusted,
+            allow_functions: pipeline.allow_functions.clone(),
             slot: pipeline.slot.clone(),
             schema: pipeline.schema.clone(),
             rows_per_call_max: pipeline.limits.rows,
@@ -46,6 +48,11 @@ impl Settings {
 }
 
 impl SearchSettings {
+    /// How the search engine is written to by a pipeline.
+    pub fn options_for(&self, pipeline: &PipelineSettings) -> OpenSearchOptions {
+        OpenSearchOptions { allow_settings: pipeline.allow_settings.clone(), ..self.options(&pipeline.index_prefix) }
+    }
+
     /// How the search engine is written to under a prefix of index names.
     pub fn options(&self, index_prefix: &str) -> OpenSearchOptions {
         let mut options = OpenSearchOptions {

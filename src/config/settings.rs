@@ -131,6 +131,12 @@ pub struct PipelineSettings {
     pub limits: Limits,
     /// The log-in role for its queries; `None` for the source's.
     pub reader_url: Option<Secret>,
+    /// Whether that role is taken as it is, whatever it may do besides reading.
+    pub reader_trusted: bool,
+    /// Functions that its queries may call besides those that change nothing.
+    pub allow_functions: Vec<String>,
+    /// Settings of indexes that its builder may ask for besides those that every builder may.
+    pub allow_settings: Vec<String>,
     /// Where tables without a schema are.
     pub schema: String,
     /// What its indexes' names begin with.

@@ -7,6 +7,7 @@ use super::generations::{Behind, Wanted};
 use super::mapping::Difference;
 use super::names::check_names;
 use super::quarantine::Quarantine;
+use super::settings::check_shards;
 use super::sink::OpenSearch;
 use crate::edges::Finding;
 use crate::model::IndexDeclaration;
@@ -27,6 +28,15 @@ impl OpenSearch {
         if let Err(failure) = check_names(indexes) {
             findings.push(Finding::error("names of indexes", failure.to_string()));
             return findings;
+        }
+        // Settings that one index may not have are said of that index.
+        let fit = indexes.iter().all(|index| Wanted::of(index, &self.options.allow_settings).is_ok());
+        if let (true, Err(failure)) = (fit, check_shards(indexes, &self.options.allow_settings)) {
+            let finding = Finding::error("shards", failure.message());
+            findings.push(match failure.advice() {
+                Some(advice) => finding.with_remedy(advice),
+                None => finding,
+            });
         }
         for index in indexes {
             findings.push(self.check_index(index).await);
@@ -71,7 +81,7 @@ impl OpenSearch {
     async fn check_index(&self, index: &IndexDeclaration) -> Finding {
         let alias = self.alias(&index.name);
         let subject = format!("index {}", index.name);
-        let wanted = match Wanted::of(index) {
+        let wanted = match Wanted::of(index, &self.options.allow_settings) {
             Ok(wanted) => wanted,
             Err(failure) => return Finding::error(subject, failure.to_string()),
         };

@@ -42,8 +42,8 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn of(index: &IndexDeclaration) -> Result<Self, Failure> {
-        Ok(Self { mapping: mapping::declared(index)?, settings: settings::declared(index)? })
+    pub(super) fn of(index: &IndexDeclaration, allow_settings: &[String]) -> Result<Self, Failure> {
+        Ok(Self { mapping: mapping::declared(index)?, settings: settings::declared(index, allow_settings)? })
     }
 
     fn hash(&self) -> Vec<u8> {
@@ -90,7 +90,7 @@ impl There {
 
 impl OpenSearch {
     async fn ensure_one(&self, index: &IndexDeclaration) -> Result<Generation, Failure> {
-        let wanted = Wanted::of(index)?;
+        let wanted = Wanted::of(index, &self.options.allow_settings)?;
         let alias = self.alias(&index.name);
         let mut created = false;
         let mut behind = self.behind(&alias).await?;
@@ -272,6 +272,7 @@ fn sorted(value: &Value) -> Value {
 impl IndexAdmin for OpenSearch {
     async fn ensure(&self, indexes: &[IndexDeclaration]) -> Result<Vec<Generation>, Failure> {
         check_names(indexes)?;
+        settings::check_shards(indexes, &self.options.allow_settings)?;
         self.check_own_durability().await?;
         let mut generations = Vec::with_capacity(indexes.len());
         for index in indexes {

@@ -14,12 +14,19 @@ const PARTS: [&str; 6] =
 /// Types of fields that call out of the search engine.
 const CALLS_OUT: [&str; 2] = ["semantic_text", "semantic"];
 
+/// Bytes of a mapping as JSON; it is part of the cluster's state, on each of its nodes.
+const MAPPING_BYTES_MAX: usize = 256 << 10;
+
 /// The declared mapping, checked, in words that hold for every engine: strict where the builder does not say otherwise.
 pub(super) fn declared(index: &IndexDeclaration) -> Result<Value, Failure> {
     let refused = |what: String| {
         Failure::fatal(format!("index {}: its mapping {what}", index.name)).with_advice("mend the builder's descriptor")
     };
     let Value::Object(mut mapping) = index.mapping.clone() else { return Err(refused("is no object".to_owned())) };
+    let bytes = index.mapping.to_string().len();
+    if bytes > MAPPING_BYTES_MAX {
+        return Err(refused(format!("has {bytes} bytes, at most {MAPPING_BYTES_MAX} are possible")));
+    }
     if let Some(part) = mapping.keys().find(|part| !PARTS.contains(&part.as_str())) {
         return Err(refused(format!("has {part}, which no builder may set (it may set {})", PARTS.join(", "))));
     }
@@ -61,15 +68,30 @@ fn check_field(name: &str, field: &Value) -> Result<(), String> {
 }
 
 fn check_templates(templates: &Value) -> Result<(), String> {
+    if !templates.is_null() && !templates.is_array() {
+        return Err("has dynamic templates that are no list".to_owned());
+    }
     let all = templates.as_array().into_iter().flatten().filter_map(Value::as_object).flatten();
     for (name, template) in all {
         if template.get("runtime").is_some() {
             return Err(format!("has a runtime field in dynamic template {name}, which no builder may set"));
         }
+        // The engine puts the names of a document's fields in their place, so that what is checked here were something else.
+        if has_placeholder(&template["mapping"]) {
+            return Err(format!("has a placeholder in the place of a type or a key in dynamic template {name}"));
+        }
         check_field(name, &template["mapping"])?;
         check_fields(&template["mapping"])?;
     }
     Ok(())
+}
+
+fn has_placeholder(mapping: &Value) -> bool {
+    let fields = mapping.as_object().into_iter().flatten();
+    fields.into_iter().any(|(key, value)| {
+        let named = key == "type" && value.as_str().is_some_and(|kind| kind.contains("{name}"));
+        key.contains('{') || named || has_placeholder(value)
+    })
 }
 
 /// A declared mapping in the words of this engine: one type has two names.
@@ -190,6 +212,13 @@ mod tests {
             json!({ "properties": { "a": { "type": "semantic_text" } } }),
             json!({ "properties": { "o": { "properties": { "a": { "type": "text", "fields": { "s": { "type": "semantic" } } } } } } }),
             json!({ "properties": { "a": { "type": "long", "script": "emit(1)" } } }),
+            json!({ "_doc": { "properties": {} } }),
+            json!({ "_field_names": { "enabled": false } }),
+            json!({ "properties": { "a": { "type": "text", "meta": { "x": "y".repeat(MAPPING_BYTES_MAX) } } } }),
+            json!({ "dynamic_templates": { "t": { "mapping": { "script": "emit(1)" } } } }),
+            json!({ "dynamic_templates": [{ "t": { "mapping": { "type": "{name}" } } }] }),
+            json!({ "dynamic_templates": [{ "t": { "mapping": { "type": "long", "{name}": "emit(1)" } } }] }),
+            json!({ "dynamic_templates": [{ "t": { "mapping": { "fields": { "f": { "{name}": {} } } } } }] }),
             json!({ "dynamic_templates": [{ "t": { "runtime": {} } }] }),
             json!({ "dynamic_templates": [{ "t": { "mapping": { "type": "long", "script": "emit(1)" } } }] }),
         ] {
@@ -198,6 +227,8 @@ mod tests {
         // A field may have any of these words as its name.
         let names = json!({ "properties": { "script": { "type": "text" }, "type": { "properties": { "runtime": { "type": "long" } } } } });
         assert!(declared(&index(names)).is_ok());
+        let copies = json!({ "dynamic_templates": [{ "t": { "match": "*_x", "mapping": { "type": "{dynamic_type}", "copy_to": "{name}" } } }] });
+        assert!(declared(&index(copies)).is_ok());
     }
 
     #[test]

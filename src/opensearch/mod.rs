@@ -28,6 +28,7 @@ mod walk;
 #[doc(hidden)]
 pub use bulk::encode;
 pub use options::{Auth, OpenSearchOptions};
+pub use settings::is_never_allowed;
 pub use sink::OpenSearch;
 
 /// Which search engine it is.

@@ -45,6 +45,9 @@ pub struct OpenSearchOptions {
     pub ca_pem: Option<PathBuf>,
     /// Stands before the name of every index, alias and state index.
     pub index_prefix: String,
+    /// Settings that a builder may ask for besides those that every builder may, without `index.` in front; `similarity.*` is
+    /// everything below it. A setting that is bound otherwise is not, where it is named.
+    pub allow_settings: Vec<String>,
     /// Whether the search engine may compress its answers.
     pub gzip: bool,
     /// Bytes of one bulk request, about, at most: fewer after one that was not answered in time.
@@ -87,6 +90,7 @@ impl Default for OpenSearchOptions {
             auth: Auth::None,
             ca_pem: None,
             index_prefix: String::new(),
+            allow_settings: Vec::new(),
             gzip: true,
             bulk_bytes_max: 4 << 20,
             bulk_writes_max: 5_000,

@@ -9,14 +9,45 @@ use crate::edges::Failure;
 use crate::model::IndexDeclaration;
 
 /// Settings that a builder may ask for, besides `analysis.*` and `sort.*`.
-const ALLOWED: [&str; 5] = ["number_of_shards", "number_of_replicas", "refresh_interval", "codec", "max_result_window"];
+const ALLOWED: [&str; 2] = ["refresh_interval", "codec"];
 
-/// Limits of the engine that a builder may lower, with the engine's own value.
-const LIMITS: [(&str, u64); 4] = [
+/// Those with a bound: what more would cost its neighbours. Limits of the engine may only be lowered.
+const LIMITS: [(&str, u64); 7] = [
+    ("number_of_shards", 32),
+    ("number_of_replicas", 5),
+    ("max_result_window", 100_000),
     ("mapping.total_fields.limit", 1_000),
     ("mapping.depth.limit", 20),
     ("mapping.nested_fields.limit", 50),
     ("mapping.nested_objects.limit", 10_000),
+];
+
+/// Shards of all indexes of a builder, replicas counted: a cluster has room for about a thousand a node.
+const SHARDS_MAX: u64 = 256;
+
+/// Refreshing more often than this is load on every index of the node.
+const REFRESH_INTERVAL_MIN_MS: u64 = 100;
+
+/// Bytes of an index's settings as JSON; they are part of the cluster's state, on each of its nodes.
+const SETTINGS_BYTES_MAX: usize = 256 << 10;
+
+/// What no configuration lets a builder ask for, with everything below it: it changes documents on their way, where an index lies,
+/// whether it can be written, or what docmill's promise stands on.
+const NEVER: [&str; 14] = [
+    "default_pipeline",
+    "final_pipeline",
+    "lifecycle",
+    "plugins",
+    "opendistro",
+    "routing",
+    "blocks",
+    "translog",
+    "gc_deletes",
+    "version",
+    "uuid",
+    "history",
+    "creation_date",
+    "provided_name",
 ];
 
 /// Those that can be changed on an index that is there.
@@ -28,28 +59,73 @@ const DEPTH_MAX: usize = 16;
 /// Flat names, without `index.` in front.
 pub(super) type Settings = BTreeMap<String, Value>;
 
-/// The declared settings, checked.
-pub(super) fn declared(index: &IndexDeclaration) -> Result<Settings, Failure> {
+/// Whether a setting, or `name.*`, is one that no builder may ask for, whatever an operator allows.
+pub fn is_never_allowed(name: &str) -> bool {
+    let name = name.strip_prefix("index.").unwrap_or(name);
+    let name = name.strip_suffix(".*").unwrap_or(name);
+    let under = |never: &str| name.strip_prefix(never).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    name.is_empty() || name.contains('*') || NEVER.iter().any(|never| under(never))
+}
+
+/// The declared settings, checked; `allow` is what the operator allows besides.
+pub(super) fn declared(index: &IndexDeclaration, allow: &[String]) -> Result<Settings, Failure> {
     let mut settings = Settings::new();
     match &index.settings {
         None => {}
         Some(Value::Object(asked)) => {
+            let bytes = index.settings.as_ref().map_or(0, |settings| settings.to_string().len());
+            if bytes > SETTINGS_BYTES_MAX {
+                let found = format!("index {}: its settings have {bytes} bytes", index.name);
+                return Err(Failure::fatal(found).with_advice(format!("at most {SETTINGS_BYTES_MAX} are possible")));
+            }
             flatten("", asked, 0, &mut settings);
         }
         Some(_) => return Err(Failure::fatal(format!("index {}: its settings are no object", index.name))),
     }
     let bad: Vec<&str> =
-        settings.iter().filter(|(name, value)| !allowed(name, value)).map(|(name, _)| name.as_str()).collect();
+        settings.iter().filter(|(name, value)| !allowed(name, value, allow)).map(|(name, _)| name.as_str()).collect();
     if bad.is_empty() {
         return Ok(settings);
     }
     let limits: Vec<String> = LIMITS.iter().map(|(name, most)| format!("{name} up to {most}")).collect();
+    let mut advice = format!(
+        "allowed are {} (every {REFRESH_INTERVAL_MIN_MS} ms or less often), sort.*, analysis.* without files and scripts, {}",
+        ALLOWED.join(" and "),
+        limits.join(", ")
+    );
+    let liftable: Vec<String> =
+        bad.iter().filter(|name| !is_never_allowed(name)).map(|name| format!("{name:?}")).collect();
+    if !liftable.is_empty() {
+        advice.push_str(&format!(
+            "; or let the operator allow it in the pipeline's configuration: allow_settings = [{}]",
+            liftable.join(", ")
+        ));
+    }
     Err(Failure::fatal(format!("index {}: a builder may not ask for setting {}", index.name, bad.join(", ")))
-        .with_advice(format!(
-            "allowed are {}, sort.*, analysis.* without files, {}",
-            ALLOWED.join(", "),
-            limits.join(", ")
-        )))
+        .with_advice(advice))
+}
+
+/// Refuses more shards than one builder may have.
+pub(super) fn check_shards(indexes: &[IndexDeclaration], allow: &[String]) -> Result<(), Failure> {
+    if allow.iter().any(|allowed| allowed == "number_of_shards") {
+        return Ok(());
+    }
+    let mut shards = 0;
+    for index in indexes {
+        let settings = declared(index, allow)?;
+        let count = |name: &str| settings.get(name).and_then(number).unwrap_or(1);
+        shards += count("number_of_shards") * (1 + count("number_of_replicas"));
+    }
+    if shards <= SHARDS_MAX {
+        return Ok(());
+    }
+    Err(Failure::fatal(format!(
+        "its {} indexes ask for {shards} shards with their replicas, and a builder may have {SHARDS_MAX}",
+        indexes.len()
+    ))
+    .with_advice(
+        "declare fewer, or let the operator allow it in the pipeline's configuration: allow_settings = [\"number_of_shards\"]",
+    ))
 }
 
 fn flatten(path: &str, fields: &Map<String, Value>, depth: usize, into: &mut Settings) {
@@ -64,19 +140,61 @@ fn flatten(path: &str, fields: &Map<String, Value>, depth: usize, into: &mut Set
     }
 }
 
-fn allowed(name: &str, value: &Value) -> bool {
-    if value.is_object() || value.as_array().is_some_and(|values| values.iter().any(|value| !is_plain(value))) {
+fn allowed(name: &str, value: &Value, allow: &[String]) -> bool {
+    if is_never_allowed(name)
+        || value.is_object()
+        || value.as_array().is_some_and(|values| values.iter().any(|value| !is_plain(value)))
+    {
         return false;
     }
-    if let Some((_, most)) = LIMITS.iter().find(|(limit, _)| *limit == name) {
-        let asked = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
-        return asked.is_some_and(|asked| asked <= *most);
+    let allow = allow.iter().map(|allowed| allowed.strip_prefix("index.").unwrap_or(allowed));
+    if allow.clone().any(|allowed| allowed == name) {
+        return true;
     }
-    // What is read from the engine's own disk is not a builder's to name.
-    let names_a_file = |part: &str| part.ends_with("_path") || part.starts_with("user_dictionary");
-    ALLOWED.contains(&name)
-        || name.starts_with("sort.")
-        || name.starts_with("analysis.") && !name.split('.').any(names_a_file)
+    // What is read from the engine's own disk, belongs to the whole cluster or is a program is not a builder's to name.
+    let reaches_out = |part: &str| {
+        part.ends_with("_path") || part.starts_with("user_dictionary") || part == "synonyms_set" || part == "script"
+    };
+    if name.split('.').any(reaches_out) {
+        return false;
+    }
+    let below = |allowed: &str| {
+        let above = allowed.strip_suffix('*').filter(|above| above.ends_with('.'));
+        above.is_some_and(|above| name.starts_with(above))
+    };
+    if allow.clone().any(below) {
+        return true;
+    }
+    if let Some((_, most)) = LIMITS.iter().find(|(limit, _)| *limit == name) {
+        return number(value).is_some_and(|asked| asked <= *most);
+    }
+    if name == "refresh_interval" {
+        return refreshes_seldom(value);
+    }
+    ALLOWED.contains(&name) || name.starts_with("sort.") || name.starts_with("analysis.")
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+}
+
+/// Never (`-1`), or not more often than is good for others. What cannot be read here is refused.
+fn refreshes_seldom(value: &Value) -> bool {
+    if value.as_i64() == Some(-1) || value.as_str() == Some("-1") {
+        return true;
+    }
+    let Some(text) = value.as_str() else { return false };
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return false,
+    };
+    number.parse::<u64>().is_ok_and(|number| number.saturating_mul(unit_ms) >= REFRESH_INTERVAL_MIN_MS)
 }
 
 fn is_plain(value: &Value) -> bool {
@@ -115,15 +233,19 @@ mod tests {
 
     use super::*;
 
-    fn of(settings: Value) -> Result<Settings, Failure> {
-        declared(&IndexDeclaration {
+    fn index(settings: Value) -> IndexDeclaration {
+        IndexDeclaration {
             name: "users".into(),
             mapping: json!({}),
             settings: Some(settings),
             tables: vec![],
             reads: vec![],
             routing: None,
-        })
+        }
+    }
+
+    fn of(settings: Value) -> Result<Settings, Failure> {
+        declared(&index(settings), &[])
     }
 
     #[test]
@@ -138,12 +260,63 @@ mod tests {
             json!({ "analysis": { "filter": { "s": { "nested": [{ "synonyms_path": "x" }] } } } }),
             json!({ "translog.durability": "async" }),
             json!({ "mapping.total_fields.limit": 5000 }),
+            json!({ "analysis": { "filter": { "f": { "type": "condition", "script": { "source": "true" } } } } }),
+            json!({ "analysis.filter.f.synonyms_set": "theirs" }),
+            json!({ "number_of_shards": 1000 }),
+            json!({ "number_of_replicas": 50 }),
+            json!({ "number_of_replicas": "all" }),
+            json!({ "max_result_window": 100_000_000 }),
+            json!({ "refresh_interval": "1ms" }),
+            json!({ "refresh_interval": "1nanos" }),
+            json!({ "refresh_interval": 1 }),
+            json!({ "analysis": { "filter": { "s": { "synonyms": "x".repeat(SETTINGS_BYTES_MAX) } } } }),
             json!([]),
         ] {
             assert!(of(bad.clone()).is_err(), "{bad}");
         }
         let error = of(json!({ "blocks.write": true, "final_pipeline": "x" })).unwrap_err().to_string();
         assert!(error.contains("blocks.write, final_pipeline"), "{error}");
+    }
+
+    #[test]
+    fn an_operator_allows_more_and_never_what_reaches_beyond_the_index() {
+        let allow = |names: &[&str], settings: Value| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            declared(&index(settings), &names)
+        };
+        assert!(allow(&["knn"], json!({ "index.knn": true })).is_ok());
+        assert!(allow(&["similarity.*"], json!({ "similarity": { "s": { "type": "BM25" } } })).is_ok());
+        assert!(allow(&["index.mapping.total_fields.limit"], json!({ "mapping.total_fields.limit": 5000 })).is_ok());
+        assert!(allow(&["number_of_shards"], json!({ "number_of_shards": 40 })).is_ok());
+        for (names, settings) in [
+            (["knn"], json!({ "knn.algo_param.ef_search": 1 })),
+            (["similarity.*"], json!({ "similarity.s.script.source": "1" })),
+            (["routing.*"], json!({ "routing.allocation.require.box": "theirs" })),
+            (["blocks.write"], json!({ "blocks.write": true })),
+            (["*"], json!({ "knn": true })),
+        ] {
+            let error = allow(&names, settings.clone()).unwrap_err().to_string();
+            assert_eq!(
+                error.contains("allow_settings"),
+                !is_never_allowed(settings.as_object().unwrap().keys().next().unwrap())
+            );
+        }
+        assert!(
+            ["index.default_pipeline", "lifecycle.name", "routing.*", "*", "translog.durability"]
+                .iter()
+                .all(|name| is_never_allowed(name))
+        );
+        assert!(!is_never_allowed("routing_partition_size") && !is_never_allowed("knn"));
+    }
+
+    #[test]
+    fn one_builder_cannot_take_all_shards_of_a_cluster() {
+        let wide = || index(json!({ "number_of_shards": 32, "number_of_replicas": 1 }));
+        let indexes: Vec<_> = (0..4).map(|_| wide()).collect();
+        assert!(check_shards(&indexes, &[]).is_ok());
+        let indexes: Vec<_> = (0..5).map(|_| wide()).collect();
+        assert!(check_shards(&indexes, &[]).unwrap_err().to_string().contains("320 shards"));
+        assert!(check_shards(&indexes, &["number_of_shards".to_owned()]).is_ok());
     }
 
     #[test]

@@ -82,8 +82,21 @@ impl OpenSearch {
     ///
     /// `Fatal` for a prefix that no index may begin with; `Transient` when nothing answers.
     pub async fn with_index_prefix(&self, index_prefix: &str) -> Result<Arc<Self>, Failure> {
+        self.for_builder(index_prefix, &self.options.allow_settings).await
+    }
+
+    /// The same, and with other settings that its builder may ask for.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_index_prefix`](Self::with_index_prefix).
+    pub async fn for_builder(&self, index_prefix: &str, allow_settings: &[String]) -> Result<Arc<Self>, Failure> {
         check_prefix(index_prefix)?;
-        let options = OpenSearchOptions { index_prefix: index_prefix.to_owned(), ..self.options.clone() };
+        if self.options.index_prefix == index_prefix && self.options.allow_settings == allow_settings {
+            return Ok(self.shared());
+        }
+        let (index_prefix, allow_settings) = (index_prefix.to_owned(), allow_settings.to_vec());
+        let options = OpenSearchOptions { index_prefix, allow_settings, ..self.options.clone() };
         let (client, pressure) = (Arc::clone(&self.client), Arc::clone(&self.pressure));
         Self::new(client, options, self.engine, self.version.clone(), pressure).await
     }
@@ -97,11 +110,6 @@ impl OpenSearch {
     ) -> Result<Arc<Self>, Failure> {
         let quarantine = Quarantine::load(&client, &options.index_prefix).await?;
         Ok(Arc::new_cyclic(|this| Self { client, options, engine, version, pressure, quarantine, this: this.clone() }))
-    }
-
-    /// What its indexes' names begin with.
-    pub fn index_prefix(&self) -> &str {
-        &self.options.index_prefix
     }
 
     /// For how long indexes remember the versions of deletions.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::options::PostgresOptions;
 use super::pool::Pool;
 use super::source::Source;
-use super::{catalog, identity, privileges, publication, query_set, quote, server, slot};
-use crate::edges::{CapturedTable, Failure, Finding};
+use super::{catalog, identity, privileges, publication, query_set, quote, roles, server, slot};
+use crate::edges::{CapturedTable, Failure, Finding, Severity};
 use crate::model::{Declaration, TableName};
 
 /// A slot that keeps more than this is worth a word.
@@ -53,18 +53,10 @@ async fn look(
                 .with_remedy("let reader_url name the same cluster, or a standby of it"),
         );
     }
-    let superuser: bool = reader
-        .client
-        .query_one("select r.rolsuper from pg_roles r where r.rolname = current_user", &[])
-        .await
-        .map_err(|error| super::error::failed("ask about the reader role", error))?
-        .get(0);
-    if superuser {
-        findings.push(
-            Finding::warning("reader role", "it is a superuser, so that the builder's statements may read everything")
-                .with_remedy("set reader_url to a role that may select what the builder declares, and nothing else"),
-        );
-    }
+    let role = roles::findings(&source, &reader.client, tables).await?;
+    // Nothing of a builder is planned by a role that could do more than read.
+    let declaration = declaration.filter(|_| role.iter().all(|finding| finding.severity != Severity::Error));
+    findings.extend(role);
 
     let catalog = catalog::tables(&control.client, tables).await?;
     let hidden = privileges::problems(&reader.client, tables, &catalog).await?;
@@ -81,12 +73,7 @@ async fn look(
     look_at_slot(&control.client, options, &facts.database, findings).await?;
 
     if let Some(declaration) = declaration {
-        let problems = query_set::problems(&Pool::new(source), declaration).await?;
-        if problems.is_empty() {
-            let found = format!("{} statements were prepared", declaration.queries.len());
-            findings.push(Finding::ok("queries", found));
-        }
-        findings.extend(problems.into_iter().map(|problem| problem.finding()));
+        findings.extend(query_set::findings(&Pool::new(source), declaration).await?);
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! One connection for statements, with its driver: opened within a time, closed when dropped.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::{Client, NoTls};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -10,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::error::failed;
 use super::quote;
 use super::settings::Settings;
-use super::tls::TlsMode;
+use super::socket::Sockets;
 use crate::edges::Failure;
 
 /// The name under which we appear in `pg_stat_activity` and `pg_stat_replication`.
@@ -38,6 +40,7 @@ pub(super) const FORMS: [(&str, &str); 5] = [
 pub(super) struct Connection {
     pub client: Client,
     settings: Settings,
+    sockets: Option<Sockets>,
     ended: CancellationToken,
     _driver: AbortOnDropHandle<()>,
 }
@@ -45,11 +48,13 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects and logs in with these session settings in the start-up packet, where `reset all` returns to.
     ///
-    /// Must be called on the runtime that shall drive the connection.
+    /// One message of the server has at most `message_bytes_max` bytes. Must be called on the runtime that shall drive the
+    /// connection.
     pub async fn open<'a>(
         settings: &Settings,
         session: impl IntoIterator<Item = (&'a str, String)>,
         timeout: Duration,
+        message_bytes_max: usize,
     ) -> Result<Self, Failure> {
         let mut config = settings.config.clone();
         let ours = session.into_iter().map(|(name, value)| quote::setting(name, &value)).collect::<Vec<_>>().join(" ");
@@ -66,19 +71,18 @@ impl Connection {
             // Keepalives say nothing of a peer that went away with data on its way to it.
             config.tcp_user_timeout(TCP_USER_TIMEOUT);
         }
+        let sockets = settings.sockets(message_bytes_max)?;
         let connecting = async {
-            match settings.tls.for_queries()? {
+            match sockets.clone() {
+                // A socket of this machine has no name to verify, and the server there speaks no TLS.
                 None => {
-                    config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+                    config.ssl_mode(SslMode::Disable);
                     let (client, driver) = config.connect(NoTls).await.map_err(|e| refused(settings, e))?;
                     Ok((client, drive(driver)))
                 }
-                Some(tls) => {
-                    config.ssl_mode(match settings.tls.mode {
-                        TlsMode::Prefer => tokio_postgres::config::SslMode::Prefer,
-                        _ => tokio_postgres::config::SslMode::Require,
-                    });
-                    let (client, driver) = config.connect(tls).await.map_err(|e| refused(settings, e))?;
+                Some(sockets) => {
+                    config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+                    let (client, driver) = config.connect(sockets).await.map_err(|e| refused(settings, e))?;
                     Ok((client, drive(driver)))
                 }
             }
@@ -86,7 +90,7 @@ impl Connection {
         let (client, (driver, ended)) = tokio::time::timeout(timeout, connecting)
             .await
             .unwrap_or_else(|_| Err(Failure::transient(format!("failed to connect to {settings} in {timeout:?}"))))?;
-        Ok(Self { client, settings: settings.clone(), ended, _driver: driver })
+        Ok(Self { client, settings: settings.clone(), sockets, ended, _driver: driver })
     }
 
     /// Ends with the connection, whichever side closed it.
@@ -94,16 +98,19 @@ impl Connection {
         self.ended.clone().cancelled_owned()
     }
 
+    /// Whether it ended because a message of the server was larger than what it may have.
+    pub fn was_overrun(&self) -> bool {
+        self.sockets.as_ref().is_some_and(|sockets| sockets.bounds.overrun.load(Ordering::Acquire))
+    }
+
     /// Ends the connection and what it is doing: closes the socket and asks the server to cancel.
     pub fn abandon(self, on: &Handle) {
-        let token = self.client.cancel_token();
-        let tls = self.settings.tls.clone();
+        let (token, sockets) = (self.client.cancel_token(), self.sockets.clone());
         on.spawn(async move {
             let asking = async {
-                match tls.for_queries() {
-                    Ok(Some(tls)) => token.cancel_query(tls).await,
-                    Ok(None) => token.cancel_query(NoTls).await,
-                    Err(_) => Ok(()),
+                match sockets {
+                    Some(sockets) => token.cancel_query(sockets).await,
+                    None => token.cancel_query(NoTls).await,
                 }
             };
             // When that fails too, the server notices the closed socket by itself when it has something to send.

@@ -23,6 +23,9 @@ use crate::model::Query;
 /// A wide query may take that many times as long as another statement: its whole answer is stored before it is read.
 const CURSOR_TIMES: u32 = 20;
 
+/// Without it each statement were a transaction of its own, and one could undo for the next what keeps it from writing.
+const BEGIN: &str = "begin read only";
+
 /// See the module.
 pub(super) struct Ids {
     queries: Arc<Queries>,
@@ -50,20 +53,24 @@ impl Ids {
                 statements.push(statement.map_err(|error| RunError::Database(place, error))?);
             }
             let client = connection.client();
-            try_join_all(calls.iter().zip(&statements).enumerate().map(|(place, (call, statement))| async move {
-                read(client, statement, &call.params).await.map_err(|error| RunError::Database(place, error))
-            }))
-            .await
+            let beginning =
+                async { client.batch_execute(BEGIN).await.map_err(|error| RunError::Ours("begin a read", error)) };
+            let reading =
+                try_join_all(calls.iter().zip(&statements).enumerate().map(|(place, (call, statement))| async move {
+                    read(client, statement, &call.params).await.map_err(|error| RunError::Database(place, error))
+                }));
+            // Polled in this order, so sent in this order; the answers come in one round trip.
+            tokio::try_join!(biased; beginning, reading).map(|((), answers)| answers)
         };
         let answers = match fetch::in_time(options, calls.len(), reading).await {
             Ok(answers) => answers,
             Err(error) => {
+                let error = lease.overrun().map_or(error, RunError::Failure);
                 drop(lease);
                 return Err(queries.explain(&calls, error, began).await);
             }
         };
-        // Outside a transaction a statement can change the session; it is cleaned like one that has a transaction open.
-        lease.rest_in_transaction();
+        lease.rest();
         let wide = asked.iter().zip(&answers).filter(|(_, answer)| answer.len() >= limit);
         Ok(Self {
             wide: wide.map(|(query, _)| query.clone()).collect(),
@@ -103,7 +110,7 @@ impl Ids {
         });
         match declaring {
             Ok(_) => {
-                lease.rest_in_transaction();
+                lease.rest();
                 Ok((lease, kept))
             }
             Err(error) => {
@@ -126,10 +133,11 @@ impl Ids {
         let fetched = fetch::in_time(&self.queries.pool.source().options, 1, fetching).await;
         match fetched {
             Ok(ids) => {
-                lease.rest_in_transaction();
+                lease.rest();
                 Ok(ids)
             }
             Err(error) => {
+                let error = lease.overrun().map_or(error, RunError::Failure);
                 self.cursor = None;
                 Err(self.queries.explain(&[], error, Instant::now()).await)
             }

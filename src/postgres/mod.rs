@@ -4,7 +4,7 @@
 //! ```text
 //! open       server, tables, privileges ─▶ publication ─▶ slot ─▶ START_REPLICATION ─▶ quiet point
 //! stream     pgoutput ─▶ relation ─▶ fence ─▶ events            (confirm, mark, heartbeat)
-//! reader     prepare ─▶ query_set ─▶ pool ─▶ snapshot, ids      chunk, estimate
+//! reader     roles, prepare ─▶ plan (functions, calls) ─▶ query_set ─▶ pool ─▶ snapshot, ids      chunk, estimate
 //! sharing    one stream for many flows: copies of the slot, and what each flow's role may see
 //! link       capture tells readers on which server, and whether, they may read
 //! ```
@@ -12,6 +12,7 @@
 //! The crate's embedder has **ring** as rustls' provider; the connections here bring it themselves.
 
 mod array_text;
+mod calls;
 mod catalog;
 mod catalog_sign;
 mod catalog_watch;
@@ -24,6 +25,7 @@ mod error;
 mod fence;
 mod fence_snapshot;
 mod fetch;
+mod functions;
 mod heartbeat;
 mod identity;
 mod ids;
@@ -45,12 +47,14 @@ mod quiet_point;
 mod quote;
 mod reader;
 mod relation;
+mod roles;
 mod room;
 mod server;
 mod settings;
 mod sharing;
 mod slot;
 mod slot_reports;
+mod socket;
 mod source;
 mod stream;
 mod text_value;
@@ -62,6 +66,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use check::check;
+pub use functions::is_never_allowed;
 pub use options::PostgresOptions;
 pub use sharing::PostgresTenant;
 

@@ -19,7 +19,7 @@ use super::problem::{Problem, refuse};
 use super::relation::Relations;
 use super::source::Source;
 use super::stream::Stream;
-use super::{catalog_sign, identity, privileges, publication, quiet_point, quote, server, slot};
+use super::{catalog_sign, identity, privileges, publication, quiet_point, quote, roles, server, slot};
 use crate::edges::{Admitted, CapturedTable, Catalog, Failure, FailureClass, Observer, OpenRequest, StreamStart};
 use crate::model::{Position, SourceIdentity};
 
@@ -33,6 +33,9 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     // Where somebody was fed before, it is a fail-over in the middle: the standby may be promoted at any moment.
     let class = if facts.standby && request.known { FailureClass::Transient } else { FailureClass::Fatal };
     refuse(class, "capture changes from this server", &facts.problems())?;
+    if source.reads {
+        check_role(source, &reader, tables).await?;
+    }
     // In this order: another process that starts at the same time makes the publication first. Seen without it, its slot would be
     // taken for one that has lost its publication.
     let slot = slot::facts(&control.client, &options.slot).await?;
@@ -152,6 +155,13 @@ fn slot_failed(tried: &str, slot: &str, error: PgWireError) -> Failure {
     }
 }
 
+/// Refuses a reader that could step around the database's privileges.
+async fn check_role(source: &Source, reader: &Connection, tables: &[CapturedTable]) -> Result<(), Failure> {
+    let problems = roles::problems(source, &reader.client, tables).await?;
+    refuse(FailureClass::Fatal, "read as the reader role", &problems)?;
+    roles::say_if_one(source, &reader.client, tables).await
+}
+
 /// What the catalog says of the tables, when all of them can be captured and read. With the publication of a stream that goes
 /// on, what its tables' old rows do not tell any more is made up for, and what is not there is waited for.
 async fn look_at_tables(
@@ -202,6 +212,7 @@ pub(super) async fn admit(source: &Arc<Source>, tables: &[CapturedTable]) -> Res
     let before = source.admitted.load(Ordering::Acquire);
     let class = if before { FailureClass::Transient } else { FailureClass::Fatal };
     refuse(class, "capture changes from this server", &facts.problems())?;
+    check_role(source, &reader, tables).await?;
     let catalog = look_at_tables(&control, Some(&reader), tables, published.as_ref().filter(|_| before)).await?;
     if let Some(published) = &published {
         let mut problems = publication::problems(&options.publication, published, tables, &catalog);

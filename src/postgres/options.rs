@@ -12,6 +12,12 @@ pub struct PostgresOptions {
     pub url: String,
     /// The reader role's connection, where it is another role or a standby; `url` when `None`.
     pub reader_url: Option<String>,
+    /// Takes the reader role of `reader_url` as it is, whatever else it may do than select. Without it a role that could pass the
+    /// database's walls is refused; where `reader_url` is `None` there is one role, which is only warned of.
+    pub reader_trusted: bool,
+    /// Functions that declared statements may call although they are volatile, or listed as harmful: names, with or without a
+    /// schema.
+    pub allow_functions: Vec<String>,
     /// The logical replication slot: lower-case letters, digits and underscores. Made when it is missing.
     pub slot: String,
     /// The publication. Made and extended where the capture role may.
@@ -66,6 +72,8 @@ impl Default for PostgresOptions {
         Self {
             url: String::new(),
             reader_url: None,
+            reader_trusted: false,
+            allow_functions: Vec::new(),
             slot: "docmill".to_owned(),
             publication: "docmill".to_owned(),
             schema: "public".to_owned(),

@@ -9,6 +9,8 @@ use tokio_postgres::{Client, Statement};
 
 use super::cells::Decode;
 use super::error::{line_of, said};
+use super::functions::{self, Rules};
+use super::problem::Problem;
 use super::quote;
 
 /// A statement, ready to be prepared on any connection.
@@ -20,6 +22,8 @@ pub(super) struct Plan {
     pub ids: Option<String>,
     pub columns: Vec<PlanColumn>,
     pub params: Vec<Type>,
+    /// The functions by which its answer changes as time passes, between commas.
+    pub clocks: Option<String>,
 }
 
 /// One column of the answer.
@@ -41,27 +45,41 @@ impl Plan {
 /// Why a statement cannot be used: of itself, or because of the connection.
 #[derive(Debug)]
 pub(super) enum PlanError {
-    /// What a person must change.
-    Refused(String),
+    /// What a person must change; without a subject.
+    Refused(Problem),
     /// The server could not say.
     Database(tokio_postgres::Error),
 }
 
-/// Learns the columns and parameters of a statement and wraps it.
-pub(super) async fn plan(client: &Client, text: &str) -> Result<Plan, PlanError> {
+impl PlanError {
+    pub fn refused(found: impl Into<String>) -> Self {
+        Self::Refused(Problem::new("", found))
+    }
+}
+
+/// Learns the columns and parameters of a statement, looks at what it calls, and wraps it.
+pub(super) async fn plan(client: &Client, text: &str, rules: Rules<'_>) -> Result<Plan, PlanError> {
     let text = text.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
     let bare = client.prepare(text).await.map_err(|error| refusal(error, text))?;
     let columns = bare.columns();
     if columns.is_empty() {
-        return Err(PlanError::Refused("it yields no columns; only a select can be declared".to_owned()));
+        return Err(PlanError::refused("it yields no columns; only a select can be declared"));
     }
     for (place, column) in columns.iter().enumerate() {
         if columns[..place].iter().any(|before| before.name() == column.name()) {
-            return Err(PlanError::Refused(format!("it yields two columns named {}", column.name())));
+            return Err(PlanError::refused(format!("it yields two columns named {}", column.name())));
         }
     }
     let names: Vec<String> = (1..=columns.len()).map(|number| format!("c{number}")).collect();
     let from = format!("(\n{text}\n) as q({})", names.join(", "));
+    // Before anything is planned with it: in there nothing but one query parses.
+    let all = names.iter().map(|name| format!("q.{name}")).collect::<Vec<_>>().join(", ");
+    let every = format!("select {all} from {from}");
+    client.prepare(&every).await.map_err(|error| refusal(error, text))?;
+    let looked = functions::look(client, text, &every, bare.params().len(), rules).await?;
+    if let Some(problem) = looked.refused {
+        return Err(PlanError::Refused(problem));
+    }
     let declared = declared_types(client, &names, &from, bare.params().len()).await?;
     let mut expressions = Vec::new();
     let mut planned = Vec::new();
@@ -89,12 +107,13 @@ pub(super) async fn plan(client: &Client, text: &str) -> Result<Plan, PlanError>
         ids: (columns.len() == 1).then(|| format!("select q.c1::text from {from} where q.c1 is not null")),
         columns: planned,
         params: bare.params().to_vec(),
+        clocks: (!looked.clocks.is_empty()).then(|| looked.clocks.into_iter().collect::<Vec<_>>().join(", ")),
     };
     // What is more than a query, or changes something, does not parse in there.
     let wrapped = client.prepare(&plan.wrapped).await.map_err(|error| refusal(error, text))?;
     match plan.fits(&wrapped) {
         true => Ok(plan),
-        false => Err(PlanError::Refused("it means something else inside a sub-select than by itself".to_owned())),
+        false => Err(PlanError::refused("it means something else inside a sub-select than by itself")),
     }
 }
 
@@ -120,12 +139,13 @@ async fn declared_types(client: &Client, names: &[String], from: &str, params: u
     }
 }
 
-fn refusal(error: tokio_postgres::Error, text: &str) -> PlanError {
+/// What the server said of `text`, or that it could not say anything.
+pub(super) fn refusal(error: tokio_postgres::Error, text: &str) -> PlanError {
     use crate::edges::FailureClass;
     match error.as_db_error() {
         Some(database) if super::error::class_of(database.code()) != FailureClass::Transient => {
             let found = said(database);
-            PlanError::Refused(match line_of(database, text) {
+            PlanError::refused(match line_of(database, text) {
                 Some(line) => format!("{found}, {line}"),
                 None => found,
             })

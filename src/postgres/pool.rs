@@ -1,8 +1,8 @@
 //! [`Pool`]: the read connections of one source. A few, closed when idle, and all closed when capture reconnects.
 //!
 //! ```text
-//! lease ─▶ clean ─▶ busy ─▶ in a transaction ─▶ busy ─▶ … dropped: rollback, reset all, back to the others
-//!                    └─ dropped, or failed: cancelled and closed
+//! lease ─▶ untouched ─▶ busy ─▶ rested ─▶ busy ─▶ … dropped: rollback, reset all, back to the others
+//!                        └─ dropped, or failed: cancelled and closed
 //! ```
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::connect::Connection;
 use super::server::{self, ServerIdentity};
 use super::source::Source;
-use crate::edges::Failure;
+use crate::edges::{Failure, FailureClass};
 
 /// Statements that a connection keeps prepared; past it all are let go.
 const STATEMENTS_MAX: usize = 512;
@@ -24,8 +24,10 @@ const STATEMENTS_MAX: usize = 512;
 const READ_CONNECTIONS_LEAST: usize = 3;
 /// How long the cleaning of a connection may take until it is closed instead.
 const CLEAN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Ends whatever a read left: its transaction, cursors, settings, locks.
-const CLEAN: &str = "rollback; close all; reset all; select pg_advisory_unlock_all()";
+/// Ends whatever a read left: its transaction, cursors, settings, the role (which `reset all` leaves as it is), locks, tables. A
+/// builder's statement should be able to leave none of these; a function that is declared otherwise than it is can.
+const CLEAN: &str = "rollback; close all; set session authorization default; reset all; unlisten *; \
+                     select pg_advisory_unlock_all(); discard temp; discard sequences";
 
 /// See the module.
 #[derive(Debug)]
@@ -126,7 +128,7 @@ impl Pool {
         let (epoch, captured) = ready.await?;
         let lease = |connection| Lease {
             connection: Some(connection),
-            state: State::Clean,
+            state: State::Untouched,
             pool: Arc::clone(self),
             permit: Some(permit),
         };
@@ -199,8 +201,10 @@ async fn sweep(pool: Weak<Pool>, idle_max: Duration) {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Clean,
-    InTransaction,
+    /// Nothing was asked on it.
+    Untouched,
+    /// What was asked ended well. Planning alone runs functions that say they are constant, so it is cleaned whatever it was.
+    Rested,
     /// Something is running, or failed: its connection is not used again.
     Busy,
 }
@@ -222,14 +226,17 @@ impl Lease {
         self.connection.as_mut().ok_or_else(|| Failure::transient("failed to use a read connection: it is closed"))
     }
 
-    /// Everything that was begun has ended well, and nothing is left open.
-    pub fn rest(&mut self) {
-        self.state = State::Clean;
+    /// The failure of what ran on it, where the server sent more in one piece than a call may yield.
+    pub fn overrun(&self) -> Option<Failure> {
+        self.connection.as_ref().filter(|connection| connection.connection.was_overrun())?;
+        let max = self.pool.source.options.bytes_per_call_max;
+        let message = format!("failed to read rows: one row has more than {max} bytes");
+        Some(Failure::new(FailureClass::Oversize, message))
     }
 
-    /// Everything that was begun has ended well; a transaction or a cursor is open.
-    pub fn rest_in_transaction(&mut self) {
-        self.state = State::InTransaction;
+    /// Everything that was begun has ended well; a transaction or a cursor may be open.
+    pub fn rest(&mut self) {
+        self.state = State::Rested;
     }
 }
 
@@ -240,9 +247,9 @@ impl Drop for Lease {
         };
         let runtime = &self.pool.source.runtime;
         match self.state {
-            State::Clean => self.pool.give_back(connection),
+            State::Untouched => self.pool.give_back(connection),
             State::Busy => connection.connection.abandon(runtime),
-            State::InTransaction => {
+            State::Rested => {
                 let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
                 // Whoever drops it may be on a runtime that serves guests.
                 runtime.spawn(async move {

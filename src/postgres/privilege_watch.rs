@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::problem::refuse;
 use super::source::Source;
-use super::{catalog, privileges};
+use super::{catalog, privileges, roles};
 use crate::edges::{CapturedTable, Failure, FailureClass};
 
 /// The watch of one stream. It ends with it.
@@ -65,7 +65,8 @@ async fn look(source: &Source, tables: &[CapturedTable]) -> Result<(), Failure> 
     let looking = async {
         let reader = source.connect_reader().await?;
         let catalog = catalog::tables(&reader.client, tables).await?;
-        let problems = privileges::problems(&reader.client, tables, &catalog).await?;
+        let mut problems = privileges::problems(&reader.client, tables, &catalog).await?;
+        problems.extend(roles::problems(source, &reader.client, tables).await?);
         refuse(FailureClass::Fatal, "go on reading the captured tables", &problems)
     };
     tokio::time::timeout(limit, looking)

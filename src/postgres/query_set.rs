@@ -1,6 +1,6 @@
 //! [`Queries`]: the statements of one builder, planned; run in a snapshot, or for ids.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,22 +11,28 @@ use tokio_postgres::error::SqlState;
 
 use super::error::{class_of, failed, said};
 use super::fetch::{self, Meter, RunError};
+use super::functions::Rules;
 use super::ids::Ids;
+use super::options::PostgresOptions;
 use super::params::Param;
 use super::plan::{self, Plan, PlanError};
 use super::pool::{Lease, Pool};
 use super::problem::{Problem, refuse};
-use crate::edges::{Failure, FailureClass, IdCursor, QuerySet, Snapshot};
+use super::roles;
+use crate::edges::{Failure, FailureClass, Finding, IdCursor, QuerySet, Snapshot};
 use crate::model::{Declaration, Query, Rows};
 
 /// The transaction of a snapshot. Sent together with the first statements.
 const BEGIN: &str = "begin isolation level repeatable read read only";
 
+/// Statements of which planning one consists, about: each may take its whole time.
+const PLANNING_STATEMENTS: usize = 4;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Queries {
     pub pool: Arc<Pool>,
-    queries: HashMap<String, Declared>,
+    queries: BTreeMap<String, Declared>,
 }
 
 #[derive(Debug)]
@@ -42,36 +48,70 @@ impl Declared {
     }
 }
 
+fn rules(options: &PostgresOptions) -> Rules<'_> {
+    Rules { allowed: &options.allow_functions, statement_timeout: options.statement_timeout }
+}
+
 /// Checks every declared statement on the live database.
 pub(super) async fn prepare(pool: &Arc<Pool>, declaration: &Declaration) -> Result<Queries, Failure> {
     let (planned, problems) = look(pool, declaration).await?;
     refuse(FailureClass::Fatal, "prepare the declared queries", &problems)?;
+    for (name, clocks) in clocks(&planned) {
+        tracing::warn!(query = name, "its answer changes with {clocks}, and so do documents that nobody changes");
+    }
     Ok(Queries { pool: Arc::clone(pool), queries: planned })
 }
 
-/// The problems that [`prepare`] would refuse.
-pub(super) async fn problems(pool: &Arc<Pool>, declaration: &Declaration) -> Result<Vec<Problem>, Failure> {
-    Ok(look(pool, declaration).await?.1)
+/// What [`prepare`] would refuse, and what it would warn of.
+pub(super) async fn findings(pool: &Arc<Pool>, declaration: &Declaration) -> Result<Vec<Finding>, Failure> {
+    let (planned, problems) = look(pool, declaration).await?;
+    let mut findings: Vec<Finding> = problems.into_iter().map(Problem::finding).collect();
+    if findings.is_empty() {
+        findings.push(Finding::ok("queries", format!("{} statements were prepared", declaration.queries.len())));
+    }
+    findings.extend(clocks(&planned).map(|(name, clocks)| {
+        let found = format!("its answer changes with {clocks}: a document that nobody changes goes stale");
+        Finding::warning(format!("query {name}"), found)
+            .with_remedy("let the index hold the time itself, and compare with it when searching")
+    }));
+    Ok(findings)
+}
+
+/// The queries whose answers change as time passes, with what they call.
+fn clocks(planned: &BTreeMap<String, Declared>) -> impl Iterator<Item = (&str, String)> {
+    planned.iter().filter_map(|(name, declared)| Some((name.as_str(), declared.plan().clocks.clone()?)))
 }
 
 async fn look(
     pool: &Arc<Pool>,
     declaration: &Declaration,
-) -> Result<(HashMap<String, Declared>, Vec<Problem>), Failure> {
+) -> Result<(BTreeMap<String, Declared>, Vec<Problem>), Failure> {
     let mut lease = pool.lease_to_prepare().await?;
-    let client = lease.work()?.client();
-    let mut planned = HashMap::new();
-    let mut problems = Vec::new();
+    let options = &pool.source().options;
+    let mut planned = BTreeMap::new();
+    let mut problems = roles::problems(pool.source(), lease.work()?.client(), &[]).await?;
+    // Whoever may do more than read must not even plan what a builder declares: functions that say they are constant run then.
+    if !problems.is_empty() {
+        lease.rest();
+        return Ok((planned, problems));
+    }
     for (name, text) in &declaration.queries {
-        match plan::plan(client, text).await {
+        let planning = async { Ok::<_, Failure>(plan::plan(lease.work()?.client(), text, rules(options)).await) };
+        match fetch::in_time(options, PLANNING_STATEMENTS, planning).await? {
             Ok(plan) => {
                 let declared = Declared { text: text.clone(), plan: Mutex::new(Arc::new(plan)) };
                 planned.insert(name.clone(), declared);
             }
-            Err(PlanError::Refused(why)) => problems.push(Problem::new(format!("query {name}"), why)),
+            Err(PlanError::Refused(problem)) => problems.push(Problem { subject: format!("query {name}"), ..problem }),
+            Err(PlanError::Database(_)) if lease.overrun().is_some() => {
+                let found = "its plan has more bytes than one call may yield; let it hold no constants of that size";
+                problems.push(Problem::new(format!("query {name}"), found));
+                break;
+            }
             Err(PlanError::Database(error)) => return Err(failed(format!("prepare query {name}"), error)),
         }
     }
+    let clean = lease.overrun().is_none();
     for index in &declaration.indexes {
         for read in &index.reads {
             let found = match planned.get(read) {
@@ -85,7 +125,9 @@ async fn look(
             problems.push(Problem::new(format!("query {read} of index {}", index.name), found));
         }
     }
-    lease.rest();
+    if clean {
+        lease.rest();
+    }
     Ok((planned, problems))
 }
 
@@ -179,7 +221,7 @@ impl Queries {
         if let Some(error) = failed {
             return Err(error);
         }
-        lease.rest_in_transaction();
+        lease.rest();
         Ok(rows)
     }
 
@@ -235,7 +277,10 @@ impl Queries {
         }
         let planning = async {
             let mut lease = self.pool.lease().await?;
-            let planned = plan::plan(lease.work()?.client(), &declared.text).await;
+            let options = &self.pool.source().options;
+            let planning = plan::plan(lease.work()?.client(), &declared.text, rules(options));
+            let planned =
+                fetch::in_time(options, PLANNING_STATEMENTS, async { Ok::<_, Failure>(planning.await) }).await?;
             lease.rest();
             Ok::<_, Failure>(planned)
         };
@@ -243,8 +288,8 @@ impl Queries {
         match planning.await {
             Err(failure) => failure,
             Ok(Err(PlanError::Database(error))) => failed(format!("prepare query {name}"), error),
-            Ok(Err(PlanError::Refused(why))) => {
-                Failure::fatal(format!("failed to run query {name}, which worked before: {why}"))
+            Ok(Err(PlanError::Refused(Problem { found, .. }))) => {
+                Failure::fatal(format!("failed to run query {name}, which worked before: {found}"))
                     .with_advice("deploy a builder for the new shape of the tables, or put back what was there")
             }
             Ok(Ok(plan)) => {
@@ -307,6 +352,7 @@ impl Snapshot for Moment {
                 Ok(rows)
             }
             Err(error) => {
+                let error = lease.overrun().map_or(error, RunError::Failure);
                 self.lease = None;
                 Err(self.queries.explain(&calls, error, began).await)
             }

@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslNegotiation};
 use url::form_urlencoded;
 
+use super::socket::{Bounds, Sockets};
 use super::tls::{TlsMode, TlsSettings};
 use crate::edges::Failure;
 
@@ -28,6 +30,19 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// How sockets for statements are made; `None` where the driver makes one of this machine.
+    pub fn sockets(&self, message_bytes_max: usize) -> Result<Option<Sockets>, Failure> {
+        if !matches!(self.config.get_hosts(), [Host::Tcp(_)]) {
+            return Ok(None);
+        }
+        Ok(Some(Sockets {
+            tls: self.tls.for_queries()?,
+            tls_required: self.tls.mode > TlsMode::Prefer,
+            tls_unasked: self.config.get_ssl_negotiation() == SslNegotiation::Direct,
+            bounds: Bounds { message_bytes_max, overrun: Arc::default() },
+        }))
+    }
+
     /// Reads a connection string.
     ///
     /// # Errors

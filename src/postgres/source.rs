@@ -15,6 +15,12 @@ use super::settings::Settings;
 use super::{quote, server};
 use crate::edges::{Catalog, Failure};
 
+/// How long the server lets a read's transaction wait for its next statement: far longer than any call of a builder.
+const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// What a message of the server may have besides the bytes that a call may yield: its parts, and the longest error.
+const MESSAGE_SLACK_BYTES: usize = 1 << 20;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -30,6 +36,8 @@ pub(super) struct Source {
     pub admitted: AtomicBool,
     /// What the read connections of all its pipelines share, where they are several.
     pub room: Option<Arc<Room>>,
+    /// Whether the log has said what a reader that is the capture role means.
+    pub said_one_role: AtomicBool,
     /// Where connections are driven, whoever asks for them: guests have a runtime of their own.
     pub runtime: Handle,
 }
@@ -47,7 +55,18 @@ impl Source {
         })?;
         let admitted = AtomicBool::new(false);
         let room = (!reads).then(|| Room::new(options.read_connections_total));
-        Ok(Self { options, capture, reader, link: Link::new(), quiet: Arc::default(), reads, admitted, room, runtime })
+        Ok(Self {
+            options,
+            capture,
+            reader,
+            link: Link::new(),
+            quiet: Arc::default(),
+            reads,
+            admitted,
+            room,
+            said_one_role: AtomicBool::new(false),
+            runtime,
+        })
     }
 
     /// The same capture, with rows read as another role says; reads begin while the stream of `self` is open.
@@ -65,6 +84,7 @@ impl Source {
             quiet: Arc::clone(&self.quiet),
             reads: true,
             admitted: AtomicBool::new(false),
+            said_one_role: AtomicBool::new(false),
             room: self.room.clone(),
             runtime: self.runtime.clone(),
         })
@@ -80,6 +100,7 @@ impl Source {
             quiet: Arc::clone(&self.quiet),
             reads: false,
             admitted: AtomicBool::new(false),
+            said_one_role: AtomicBool::new(false),
             room: self.room.clone(),
             runtime: self.runtime.clone(),
         }
@@ -95,7 +116,13 @@ impl Source {
             ("idle_session_timeout", "0".to_owned()),
         ];
         let session = session.into_iter().chain(forms());
-        let connection = Connection::open(&self.capture, session, self.options.connect_timeout).await?;
+        let connection = Connection::open(
+            &self.capture,
+            session,
+            self.options.connect_timeout,
+            self.options.stream_message_bytes_max,
+        )
+        .await?;
         // Not at log-in, where it would hide the server's value for good.
         let set = connection.client.batch_execute(server::OWN_COMMITS).await;
         set.map_err(|error| failed("set up a connection to the source", error))?;
@@ -112,13 +139,18 @@ impl Source {
             ("lock_timeout", millis(self.options.lock_timeout)),
             ("idle_session_timeout", "0".to_owned()),
             ("default_transaction_read_only", "on".to_owned()),
+            // A snapshot that is held while we stand still holds back vacuum.
+            ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION_MAX)),
+            // What reads the text of statements goes by it.
+            ("standard_conforming_strings", "on".to_owned()),
             // Compiling costs more than it saves on statements that take a millisecond.
             ("jit", "off".to_owned()),
         ]
         .into_iter()
         .chain(forms())
         .collect();
-        let opening = async move { Connection::open(&settings, session, timeout).await };
+        let message_bytes_max = self.options.bytes_per_call_max.saturating_add(MESSAGE_SLACK_BYTES);
+        let opening = async move { Connection::open(&settings, session, timeout, message_bytes_max).await };
         self.runtime
             .spawn(opening)
             .await

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::index_names::IndexNames;
 use crate::config::{PipelineSettings, Settings};
 use crate::edges::{DocumentBuilder, Failure, GuestEnd};
 use crate::wasm::{CompiledCache, Compiler, Runtime, RuntimeOptions, WasmBuilder};
@@ -21,10 +22,10 @@ pub(super) struct Builders {
 }
 
 /// What pipelines have taken.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Claims {
-    /// Which pipeline writes it, by sink and full name of the index.
-    writers: BTreeMap<(String, String), String>,
+    /// Which pipeline writes which index.
+    names: IndexNames,
     /// The hash of the component that a pipeline runs.
     components: BTreeMap<String, [u8; 32]>,
 }
@@ -48,7 +49,11 @@ impl Builders {
             cache: guests.compiled_cache.as_ref().filter(|_| cached).map(cache),
             ..defaults
         })?;
-        Ok(Self { runtime, memory_bytes_max, claims: Claims::default() })
+        Ok(Self {
+            runtime,
+            memory_bytes_max,
+            claims: Claims { names: IndexNames::new(settings), components: BTreeMap::new() },
+        })
     }
 
     /// Loads the builder of a pipeline, and claims its indexes for it.
@@ -63,23 +68,16 @@ impl Builders {
         let bytes = component(&pipeline.builder, limits.component_bytes)?;
         let builder = WasmBuilder::load(&self.runtime, &bytes, config.clone(), limits.clone(), name).await?;
         let indexes = || builder.declaration().indexes.iter();
-        let key = |index: &str| (pipeline.sink.clone(), format!("{}{index}", pipeline.index_prefix));
-        let writers = &self.claims.writers;
-        let other = |index: &str| writers.get(&key(index)).filter(|writer| *writer != name);
-        if let Some((index, other)) = indexes().find_map(|index| Some((&index.name, other(&index.name)?))) {
-            let full = key(index).1;
-            let failure = Failure::fatal(format!("pipelines {other} and {name} would both write index {full}"));
-            return Err(failure.with_advice("give one of them an `index_prefix` or another sink"));
-        }
+        let mut names = self.claims.names.clone();
+        names.release(name);
+        names.take(pipeline, indexes().map(|index| index.name.as_str()))?;
         let declared = |index: &String| builder.declaration().index(index).is_some();
         if let Some(index) = pipeline.on_rejected.indexes.keys().find(|index| !declared(index)) {
             let known: Vec<_> = indexes().map(|index| index.name.as_str()).collect();
             let failure = Failure::fatal(format!("on_rejected of pipeline {name} names index {index}"));
             return Err(failure.with_advice(format!("its builder declares {}", known.join(", "))));
         }
-        let keys: Vec<_> = indexes().map(|index| key(&index.name)).collect();
-        self.claims.release(name);
-        self.claims.writers.extend(keys.into_iter().map(|key| (key, name.clone())));
+        self.claims.names = names;
         self.claims.components.insert(name.clone(), Sha256::digest(&bytes).into());
         Ok(builder)
     }
@@ -98,9 +96,14 @@ impl Builders {
 }
 
 impl Claims {
+    /// These settings' pipelines are the ones that there are.
+    pub(super) fn expect(&mut self, settings: &Settings) {
+        self.names.expect(settings);
+    }
+
     /// Nothing is that pipeline's any more.
     pub(super) fn release(&mut self, pipeline: &str) {
-        self.writers.retain(|_, writer| writer != pipeline);
+        self.names.release(pipeline);
         self.components.remove(pipeline);
     }
 }

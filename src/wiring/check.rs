@@ -39,12 +39,10 @@ pub async fn check(settings: &Settings) -> Result<Vec<(String, Vec<Finding>)>, F
         findings.extend(source.into_iter().map(as_the_file_says));
         let indexes = declaration.map(|known| known.indexes.as_slice()).unwrap_or_default();
         match settings.sinks.get(&pipeline.sink) {
-            Some(SinkSettings::Search(search)) => {
-                match OpenSearch::connect(search.options(&pipeline.index_prefix)).await {
-                    Ok(sink) => findings.extend(sink.check(indexes).await),
-                    Err(failure) => findings.push(finding(format!("sink {}", pipeline.sink), &failure)),
-                }
-            }
+            Some(SinkSettings::Search(search)) => match OpenSearch::connect(search.options_for(pipeline)).await {
+                Ok(sink) => findings.extend(sink.check(indexes).await),
+                Err(failure) => findings.push(finding(format!("sink {}", pipeline.sink), &failure)),
+            },
             Some(SinkSettings::Lines(path)) => findings.push(lines(path)),
             Some(SinkSettings::Stdout) | None => {}
         }

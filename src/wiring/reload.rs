@@ -92,6 +92,7 @@ impl Supervisor {
     ) -> Result<BTreeMap<String, Arc<crate::wasm::WasmBuilder>>, Refusal> {
         let mut builders = self.builders.lock().await;
         let before = builders.claims().clone();
+        builders.claims().expect(new);
         let Differences { added, removed, changed, .. } = differences;
         removed.iter().chain(changed).for_each(|name| builders.claims().release(name));
         let (mut ready, mut problems) = (BTreeMap::new(), Vec::new());

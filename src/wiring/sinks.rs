@@ -26,7 +26,10 @@ impl Sinks {
     /// Lines are one stream, whatever indexes they are of.
     fn key(settings: &Settings, pipeline: &PipelineSettings) -> (String, String) {
         let prefix = match settings.sinks.get(&pipeline.sink) {
-            Some(SinkSettings::Search(_)) => pipeline.index_prefix.clone(),
+            // What its builder may ask for is part of the sink.
+            Some(SinkSettings::Search(_)) => {
+                format!("{}\n{}", pipeline.index_prefix, pipeline.allow_settings.join("\n"))
+            }
             _ => String::new(),
         };
         (pipeline.sink.clone(), prefix)
@@ -42,10 +45,7 @@ impl Sinks {
             Ok(match settings.sinks.get(&pipeline.sink).ok_or_else(unknown)? {
                 SinkSettings::Search(search) => {
                     let engine = self.engine(settings, pipeline, search).await?;
-                    match *engine.index_prefix() == *pipeline.index_prefix {
-                        true => engine as _,
-                        false => engine.with_index_prefix(&pipeline.index_prefix).await? as _,
-                    }
+                    engine.for_builder(&pipeline.index_prefix, &pipeline.allow_settings).await? as _
                 }
                 SinkSettings::Lines(path) => Ndjson::file(path)? as _,
                 SinkSettings::Stdout => Ndjson::stdout() as _,
@@ -65,7 +65,7 @@ impl Sinks {
             let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(engines.entry(pipeline.sink.clone()).or_default())
         };
-        let mut options = search.options(&pipeline.index_prefix);
+        let mut options = search.options_for(pipeline);
         // It remembers deletions for as long as any of them needs.
         let windows = settings.pipelines.iter().filter(|other| other.sink == pipeline.sink);
         let windows = windows.map(|other| other.late_window.unwrap_or(options.late_window));

@@ -331,6 +331,29 @@ fn what_builders_have_together_is_checked_as_everything_else() {
 }
 
 #[test]
+fn what_an_operator_allows_is_read_and_what_nobody_may_allow_is_said() {
+    let more = "reader = { url = \"postgres://r:x@h/d\", trusted = true }\nallow_functions = [\"public.price_of\"]\n\
+                allow_settings = [\"knn\", \"similarity.*\"]\n";
+    let settings = loaded(&with(more)).settings;
+    let options = settings.postgres_options(&settings.pipelines[0]);
+    assert!(options.reader_trusted);
+    assert_eq!(options.allow_functions, ["public.price_of"]);
+    assert_eq!(settings.pipelines[0].allow_settings, ["knn", "similarity.*"]);
+    let said = said(&with(
+        "allow_functions = [\"pg_catalog.set_config\", \"random\"]\nallow_settings = [\"routing.*\", \"default_pipeline\", \"*\"]\n",
+    ));
+    assert_eq!(
+        said,
+        [
+            ":7:19: pipelines.shop.allow_functions: with pg_catalog.set_config no other rule of a query would hold, and no query may call it",
+            ":8:18: pipelines.shop.allow_settings: routing.* reaches beyond an index, and no builder may ask for it",
+            ":8:18: pipelines.shop.allow_settings: default_pipeline reaches beyond an index, and no builder may ask for it",
+            ":8:18: pipelines.shop.allow_settings: * reaches beyond an index, and no builder may ask for it",
+        ]
+    );
+}
+
+#[test]
 fn a_pipeline_pauses_itself_as_its_settings_say_or_never() {
     let limits = |more: &str| {
         let settings = loaded(&with(more)).settings;
@@ -364,4 +387,28 @@ fn a_pipeline_runs_alike_while_nothing_but_being_paused_is_another() {
     let mut other = settings("");
     other.sources.get_mut("main").expect("the source").publication = "other".to_owned();
     assert!(!settings("").runs_alike(&other, "shop") && !settings("").runs_alike(&settings(""), "none"));
+}
+
+#[test]
+fn index_prefixes_in_one_search_engine_do_not_begin_with_each_other() {
+    let two = |one: &str, other: &str, url: &str| {
+        format!(
+            "[sources.main]\nurl = \"postgres://h/d\"\n[sinks.a]\ntype = \"opensearch\"\nurl = \"http://s:9200\"\n\
+             [sinks.b]\ntype = \"opensearch\"\nurl = \"{url}\"\n\
+             [pipelines.one]\nbuilder = \"b\"\nsink = \"a\"\nslot = \"own\"\nindex_prefix = \"{one}\"\n\
+             [pipelines.other]\nbuilder = \"b\"\nsink = \"b\"\nslot = \"own\"\nindex_prefix = \"{other}\"\n"
+        )
+    };
+    for (one, other) in [("", ""), ("a-", "a-"), ("", "a-"), ("a-", "b-"), ("t1-", "t10-")] {
+        loaded(&two(one, other, "http://s:9200/"));
+    }
+    loaded(&two("a", "ab", "http://elsewhere:9200"));
+    for (one, other) in [("a", "ab"), ("t1", "t10-"), ("", "docmill-")] {
+        let said = said(&two(one, other, "http://s:9200/"));
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].contains(&format!("pipelines.other: its index_prefix \"{other}\" begins with \"{one}\"")),
+            "{said:?}"
+        );
+    }
 }

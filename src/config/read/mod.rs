@@ -3,6 +3,7 @@
 mod guests;
 mod limits;
 mod pipeline;
+mod prefixes;
 pub(super) mod server;
 mod sink;
 mod slots;
@@ -64,6 +65,7 @@ pub(super) fn settings(mut document: Table<'_, '_>, file: &Path) -> Option<Setti
             pipeline.slot.clone_from(slot);
         }
     }
+    prefixes::check(&read_pipelines, &read_sinks, &spots, collector);
     unused(&document, &spots, &names, &read_pipelines);
     document.finish();
     Some(Settings {

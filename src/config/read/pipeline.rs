@@ -10,6 +10,7 @@ use crate::config::value::Entry;
 use crate::config::{FailingSettings, PipelineSettings};
 use crate::edges::OnLostSlot;
 use crate::pipeline::{BatchPolicy, FailurePolicies, OnRejected};
+use crate::{opensearch, postgres};
 
 const BYTES_MIN: u64 = 1 << 10;
 const LATE_WINDOW_MIN: std::time::Duration = std::time::Duration::from_millis(1);
@@ -39,11 +40,15 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
         Some(entry) => entry.clone().table().and_then(|_| entry.json()),
     };
     let limits = table.get("limits").and_then(Entry::table).map(limits::read).unwrap_or_default();
-    let reader_url = table.get("reader").and_then(Entry::table).and_then(|mut reader| {
+    let reader = table.get("reader").and_then(Entry::table).and_then(|mut reader| {
         let url = reader.require("url", "the PostgreSQL URL of a log-in role").and_then(|entry| entry.secret());
+        let trusted = reader.get("trusted").and_then(|entry| entry.boolean()).unwrap_or(false);
         reader.finish();
-        url
+        Some((url?, trusted))
     });
+    let (reader_url, reader_trusted) = reader.map_or((None, false), |(url, trusted)| (Some(url), trusted));
+    let allow_functions = table.get("allow_functions").map(allow_functions).unwrap_or_default();
+    let allow_settings = table.get("allow_settings").map(allow_settings).unwrap_or_default();
     let schema = match table.get("schema") {
         None => Some("public".to_owned()),
         Some(entry) => identifier(&entry),
@@ -76,6 +81,9 @@ pub(super) fn read(name: &str, mut table: Table<'_, '_>, names: &Names) -> (Opti
             config: config?,
             limits,
             reader_url,
+            reader_trusted,
+            allow_functions,
+            allow_settings,
             schema: schema?,
             index_prefix: index_prefix?,
             on_rejected,
@@ -119,6 +127,24 @@ fn reference(table: &mut Table<'_, '_>, key: &'static str, of: &str, names: &BTr
         None => entry.problem(format!("there is no [{of}.{name}]; known: {listed}")),
     }
     None
+}
+
+/// Functions of the database; with some of them no other rule of a query would hold.
+fn allow_functions(entry: Entry<'_, '_>) -> Vec<String> {
+    let names = entry.texts().unwrap_or_default();
+    for name in names.iter().filter(|name| postgres::is_never_allowed(name)) {
+        entry.problem(format!("with {name} no other rule of a query would hold, and no query may call it"));
+    }
+    names
+}
+
+/// Settings of indexes; those that reach beyond an index are nobody's to allow.
+fn allow_settings(entry: Entry<'_, '_>) -> Vec<String> {
+    let names = entry.texts().unwrap_or_default();
+    for name in names.iter().filter(|name| opensearch::is_never_allowed(name)) {
+        entry.problem(format!("{name} reaches beyond an index, and no builder may ask for it"));
+    }
+    names
 }
 
 /// Search engines refuse other letters in an index's name.

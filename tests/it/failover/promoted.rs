@@ -143,7 +143,7 @@ async fn no_row_of_an_old_primary_that_still_answers_gets_into_the_index() {
     let mut old = Cluster::start(&[]).await;
     let new = old.standby(&[]).await;
     let reading = Forward::to(old.port()).await;
-    let reader = format!("reader = {{ url = \"{}\" }}", reading.url(&old.server().url()));
+    let reader = format!("reader = {{ url = \"{}\", trusted = true }}", reading.url(&old.server().url()));
     let (mut scene, forward) = scene(&old, &reader).await;
     let docmill = scene.in_step().await;
     new.caught_up_with(&old).await;

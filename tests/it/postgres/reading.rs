@@ -198,6 +198,7 @@ async fn answers_past_the_limits_are_oversize_and_the_connection_is_replaced() {
     options.rows_per_call_max = 1_000;
     options.bytes_per_call_max = 100_000;
     options.statement_timeout = Duration::from_millis(500);
+    options.allow_functions = vec!["pg_sleep".to_owned()];
     let postgres = Postgres::new(options).unwrap();
     let queries = postgres
         .reader()
@@ -283,8 +284,10 @@ async fn reads_cannot_write() {
         )
         .await
         .unwrap();
-    let (_postgres, reader) = reader(&database).await;
-    let queries = reader.prepare(&declaration(&[("sneak", "select sneak()::text as id")])).await.unwrap();
+    let mut options = options(&database);
+    options.allow_functions = vec!["public.sneak".to_owned()];
+    let postgres = Postgres::new(options).unwrap();
+    let queries = postgres.reader().prepare(&declaration(&[("sneak", "select sneak()::text as id")])).await.unwrap();
     assert!(queries.snapshot(&[query("sneak", &[])]).await.is_err());
     assert!(queries.ids(&[query("sneak", &[])]).await.is_err());
     let count: i64 = client.query_one("select count(*) from t", &[]).await.unwrap().get(0);

@@ -119,6 +119,7 @@ async fn reads_on_a_standby_wait_until_it_has_replayed() {
     let standby = cluster.standby(&[]).await;
     let mut options = options(&database);
     options.reader_url = Some(standby.server().url());
+    options.reader_trusted = true;
     let (postgres, mut stream) = open(options, &[captured("t", &["id"], Columns::Any)]).await.unwrap();
     let queries = postgres.reader().prepare(&declaration(&[("all", "select id from t")])).await.unwrap();
     let replay = connect(&standby.server().url()).await;
@@ -143,6 +144,7 @@ async fn a_reader_on_another_cluster_is_refused() {
     let (_other, elsewhere) = cluster_with("create table t (id int primary key)").await;
     let mut options = options(&database);
     options.reader_url = Some(elsewhere.url);
+    options.reader_trusted = true;
     let failure = open(options, &[captured("t", &["id"], Columns::Any)]).await.err().unwrap();
     assert!(failure.chain().contains("is not the captured one"), "{failure}");
 }

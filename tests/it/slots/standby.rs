@@ -15,7 +15,10 @@ async fn a_commit_whose_record_the_standby_has_reached_and_not_replayed_is_waite
     shop::create(&database, 20, 10).await;
     let standby = cluster.standby(&[]).await;
     let search = OpenSearch::fresh().await;
-    let source = source_with(&database, |options| options.reader_url = Some(standby.server().url()));
+    let source = source_with(&database, |options| {
+        options.reader_url = Some(standby.server().url());
+        options.reader_trusted = true;
+    });
     let engine = Engine::new(source, shop_builder().await, sink(&search).await)
         .with_name("shop")
         .with_observer(Arc::new(Loud))

@@ -13,6 +13,7 @@ mod failover;
 mod faulty_server;
 mod guests;
 mod halves;
+mod hostile;
 mod keys;
 mod late;
 mod memory;

@@ -1,0 +1,12 @@
+//! Builders that want to do harm, each as a whole pipeline in one process with a good one: what becomes of them, exactly, and that
+//! the neighbour did not notice. `guest-examples/evil` is the builder; `stage` says how they share the process, `pace` how the
+//! neighbour is judged.
+
+mod assemble;
+mod case;
+mod describe;
+mod lines;
+mod neighbour;
+mod pace;
+mod stage;
+mod wording;

@@ -1,0 +1,71 @@
+//! Whether the neighbour keeps its pace: the 99th percentile of its time from commit to document, while a hostile pipeline
+//! misbehaves and while it does not.
+//!
+//! The machine is shared and no two seconds on it are alike, so windows with and without misdeeds alternate, are of equal length, and
+//! are judged together: a round is the changes of all windows of one kind against those of the other. What disturbs one
+//! round by chance does not disturb the next; what the hostile pipeline does, does. So one round within bounds is a pass.
+
+use std::time::{Duration, Instant};
+
+use super::stage::Stage;
+
+/// Windows of each kind in a round.
+const PAIRS: usize = 3;
+/// A window lasts at least that long, and until the misdeed that was begun in it is over.
+const WINDOW: Duration = Duration::from_millis(500);
+const ROUNDS_MAX: usize = 6;
+/// How much longer it may take beside a hostile pipeline: 20 %.
+const MORE: f64 = 1.2;
+/// What cannot be told apart here: on two cores, one turn of another thread.
+const RESOLUTION: Duration = Duration::from_millis(4);
+
+/// Misbehaves again and again, and asserts that the neighbour did not notice and that its documents are right.
+pub async fn keeps_its_pace(stage: &'static Stage, what: &str, mut misbehave: impl AsyncFnMut()) {
+    stage.here(async { stage.neighbour.work() }).await;
+    // The first changes pay for connections and caches.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut kept = false;
+    for round in 1..=ROUNDS_MAX {
+        let (mut beside, mut alone) = (Vec::new(), Vec::new());
+        for _ in 0..PAIRS {
+            let (first, began) = (stage.neighbour.changes(), Instant::now());
+            while began.elapsed() < WINDOW {
+                misbehave().await;
+            }
+            let second = stage.neighbour.changes();
+            tokio::time::sleep(began.elapsed()).await;
+            let third = stage.neighbour.changes();
+            beside.extend(stage.neighbour.took(first..second).await);
+            alone.extend(stage.neighbour.took(second..third).await);
+        }
+        let (beside, alone) = (Pace::of(beside), Pace::of(alone));
+        kept = beside.p99 <= alone.p99.mul_f64(MORE) + RESOLUTION;
+        println!("{what}: round {round}: the neighbour alone {alone}, beside it {beside}");
+        if kept {
+            break;
+        }
+    }
+    stage.neighbour.rest().await;
+    assert!(kept, "{what}: in {ROUNDS_MAX} rounds the neighbour's p99 was never within 20 % of what it is alone");
+}
+
+struct Pace {
+    changes: usize,
+    p50: Duration,
+    p99: Duration,
+}
+
+impl Pace {
+    fn of(mut took: Vec<Duration>) -> Self {
+        assert!(took.len() >= 50, "the load is too small to judge by: {} changes", took.len());
+        took.sort();
+        let rank = |share: f64| took[((took.len() as f64 * share).ceil() as usize).clamp(1, took.len()) - 1];
+        Self { changes: took.len(), p50: rank(0.5), p99: rank(0.99) }
+    }
+}
+
+impl std::fmt::Display for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "p50 {:.1?} p99 {:.1?} of {}", self.p50, self.p99, self.changes)
+    }
+}

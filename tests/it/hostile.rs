@@ -3,10 +3,17 @@
 //! neighbour is judged.
 
 mod assemble;
+mod bulk;
+mod by_hand;
 mod case;
 mod describe;
+mod documents;
 mod lines;
 mod neighbour;
 mod pace;
+mod process;
+mod reading;
+mod resolve;
+mod sameness;
 mod stage;
 mod wording;

@@ -2,7 +2,7 @@
 
 mod answers;
 mod files;
-mod handmade;
+pub(crate) mod handmade;
 mod limits;
 mod neighbours;
 mod reading;

@@ -112,6 +112,9 @@ pub enum Misdeed {
     /// All that it could draw chance or memory from.
     #[serde(rename = "another document each time")]
     AnotherDocumentEachTime,
+    /// A document that says how many ids its call had.
+    #[serde(rename = "tells its company")]
+    TellsItsCompany,
 
     /// 20,000 lines that would steer a terminal and forge lines; then a good answer.
     #[serde(rename = "flood of log lines")]

@@ -195,6 +195,14 @@ impl Case {
         }
     }
 
+    /// Every document of an id that was ever written into lines, in order.
+    pub fn history(&self, id: &str) -> Vec<Value> {
+        match &self.into {
+            Into::Lines(file) => lines::history(file, id),
+            Into::Search(_) => panic!("a search engine keeps the last document only"),
+        }
+    }
+
     /// What is in quarantine, by id.
     pub async fn quarantine(&self) -> BTreeMap<String, Value> {
         match &self.into {

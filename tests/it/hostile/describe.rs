@@ -1,6 +1,9 @@
 //! A `describe` that misbehaves: such a pipeline never starts.
 
+use serde_json::json;
+
 use super::case::Case;
+use crate::wasm::handmade::harmless;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_in_describe_ends_with_the_cpu_budget() {
@@ -9,7 +12,35 @@ async fn an_endless_loop_in_describe_ends_with_the_cpu_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_in_describe_is_said() {
-    let error = "…";
-    Case::of("panic in describe").await.never_starts(error).await;
+async fn a_panic_in_describe_is_said_with_its_place() {
+    Case::of("panic in describe").await.never_starts("…").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_describe_that_allocates_without_end_meets_the_memory_limit() {
+    Case::of("allocate in describe").await.never_starts("…").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_describe_may_not_read_the_database() {
+    Case::of("read in describe").await.never_starts("…").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_descriptor_of_a_hundred_thousand_tables_is_refused() {
+    Case::of("describe 100,000 tables").await.never_starts("…").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_descriptor_that_is_no_json_is_refused() {
+    let mut guest = harmless();
+    guest.descriptor = "{\"contract\":\"0.1\",".to_owned();
+    Case::made("no JSON in describe", guest.wasm()).await.never_starts("…").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_the_builder_does_not_know_is_refused_in_its_words() {
+    let mut case = Case::of("none").await;
+    case.config = json!({ "misdeed": "be kind" });
+    case.never_starts("…").await;
 }

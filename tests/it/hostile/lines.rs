@@ -18,6 +18,11 @@ pub fn documents(file: &Path) -> BTreeMap<String, Value> {
     documents
 }
 
+/// Every document of an id that was ever written, in order.
+pub fn history(file: &Path, id: &str) -> Vec<Value> {
+    lines(file).into_iter().filter(|line| line["id"] == id).map(|mut line| line["document"].take()).collect()
+}
+
 /// Records in the quarantine beside a file of lines, by id.
 pub fn quarantine(file: &Path) -> BTreeMap<String, Value> {
     let mut records = BTreeMap::new();

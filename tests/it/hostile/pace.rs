@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::stage::Stage;
 
-/// Windows of each kind in a round.
-const PAIRS: usize = 3;
 /// A window lasts at least that long, and until the misdeed that was begun in it is over.
-const WINDOW: Duration = Duration::from_millis(500);
-const ROUNDS_MAX: usize = 6;
+const WINDOW: Duration = Duration::from_millis(400);
+/// The windows of one kind last at least that long together in a round; there are two or more.
+const ROUND: Duration = Duration::from_millis(1200);
+/// Between two misdeeds: how often the hostile pipeline's rows change is not its doing.
+const MISDEED_EVERY: Duration = Duration::from_millis(80);
+const ROUNDS_MAX: usize = 2;
 /// How much longer it may take beside a hostile pipeline: 20 %.
 const MORE: f64 = 1.2;
 /// What cannot be told apart here: on two cores, one turn of another thread.
@@ -27,13 +29,18 @@ pub async fn keeps_its_pace(stage: &'static Stage, what: &str, mut misbehave: im
     let mut kept = false;
     for round in 1..=ROUNDS_MAX {
         let (mut beside, mut alone) = (Vec::new(), Vec::new());
-        for _ in 0..PAIRS {
+        let (mut windows, mut lasted) = (0, Duration::ZERO);
+        while windows < 2 || lasted < ROUND {
             let (first, began) = (stage.neighbour.changes(), Instant::now());
+            let mut ticks = tokio::time::interval(MISDEED_EVERY);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             while began.elapsed() < WINDOW {
+                ticks.tick().await;
                 misbehave().await;
             }
             let second = stage.neighbour.changes();
             tokio::time::sleep(began.elapsed()).await;
+            (windows, lasted) = (windows + 1, lasted + began.elapsed() / 2);
             let third = stage.neighbour.changes();
             beside.extend(stage.neighbour.took(first..second).await);
             alone.extend(stage.neighbour.took(second..third).await);

@@ -110,7 +110,7 @@ async fn run_pipelines(
     screen: &Screen,
     shutdown: &CancellationToken,
 ) -> Result<Vec<Ended>, Failure> {
-    let mut builders = Builders::new(settings)?;
+    let mut builders = Builders::new(settings, true)?;
     let sinks = Arc::new(Sinks::new(settings));
     let mut running = JoinSet::new();
     let mut names = HashMap::new();

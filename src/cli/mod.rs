@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::telemetry::{LogForm, Screen, start_logging};
+use crate::wasm::{COMPILE_COMMAND, compile_component};
 use exit::Exit;
 
 /// Keeps a search engine in step with PostgreSQL; your mapping is a sandboxed WebAssembly component.
@@ -39,6 +40,9 @@ enum Command {
     Check(check::Arguments),
     /// See it work: a throw-away PostgreSQL with a small shop, changes trickling in
     Demo(demo::Arguments),
+    /// Compile a component from standard input: docmill starts itself like this, with limits of the system
+    #[command(name = COMPILE_COMMAND, hide = true)]
+    CompileComponent,
 }
 
 #[derive(Args)]
@@ -76,6 +80,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    // Nothing else of a program is set up: it runs in a small cage.
+    if matches!(cli.command, Command::CompileComponent) {
+        return compile_component();
+    }
     let screen = Screen::default();
     match dispatch(cli, &screen) {
         Ok(exit) => exit.code(),
@@ -105,6 +113,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> anyhow::Result<Exit> {
             Command::Run(arguments) => run::run(arguments, screen).await,
             Command::Check(arguments) => check::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments, screen).await,
+            Command::CompileComponent => Ok(Exit::Fine),
         }
     });
     // What still runs in the background (a compilation that was given up) must not hold up the exit.

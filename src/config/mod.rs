@@ -27,7 +27,8 @@ pub use expand::Environment;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
-    Login, PipelineSettings, SearchEngine, SearchSettings, ServerSettings, Settings, SinkSettings, SourceSettings,
+    GuestSettings, Login, PipelineSettings, SearchEngine, SearchSettings, ServerSettings, Settings, SinkSettings,
+    SourceSettings,
 };
 pub use units::{duration, size};
 

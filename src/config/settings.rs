@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Secret;
 use crate::edges::OnLostSlot;
 use crate::pipeline::{BatchPolicy, FailurePolicies};
-use crate::wasm::Limits;
+use crate::wasm::{CompiledCache, Limits, RuntimeOptions};
 
 /// Everything that `docmill run` needs to know.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub pipelines: Vec<PipelineSettings>,
     /// The server.
     pub server: ServerSettings,
+    /// What all builders have together.
+    pub guests: GuestSettings,
 }
 
 /// `[sources.NAME]`
@@ -161,5 +163,26 @@ pub struct ServerSettings {
 impl Default for ServerSettings {
     fn default() -> Self {
         Self { listen: "127.0.0.1:7878".to_owned(), names: Vec::new() }
+    }
+}
+
+/// `[guests]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestSettings {
+    /// Calls of builders under way at the same time, of all pipelines together.
+    pub calls_at_once: usize,
+    /// Where compiled builders are kept between starts; `None` for nowhere. By default in the user's directory for caches.
+    pub compiled_cache: Option<PathBuf>,
+    /// Bytes that they may take there.
+    pub compiled_cache_bytes: u64,
+}
+
+impl Default for GuestSettings {
+    fn default() -> Self {
+        Self {
+            calls_at_once: RuntimeOptions::default().calls_at_once,
+            compiled_cache: None,
+            compiled_cache_bytes: CompiledCache::BYTES_MAX,
+        }
     }
 }

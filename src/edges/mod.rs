@@ -13,6 +13,7 @@
 mod change_capture;
 mod document_builder;
 mod failure;
+mod fair_share;
 mod finding;
 mod index_admin;
 mod observer;
@@ -28,6 +29,7 @@ pub use change_capture::{
 };
 pub use document_builder::{AssembleRequest, DocumentBuilder};
 pub use failure::{Failure, FailureClass};
+pub use fair_share::{FairShare, Permit, Shares, Tenant};
 pub use finding::{Finding, Severity};
 pub use index_admin::{Generation, HeldId, IdPage, IndexAdmin};
 pub use observer::{Observer, PassReport, Silent, Waiting, Written};

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use wasmtime::component::Component;
 
 use super::call::{Answer, Export};
+use super::component::Loaded;
 use super::guest::Guest;
 use super::limits::Limits;
 use super::reading::Reading;
@@ -21,6 +23,8 @@ pub struct WasmBuilder {
     guest: Guest,
     version: BuilderVersion,
     declaration: Arc<Declaration>,
+    /// Held so that another builder of the same bytes shares its code.
+    _compiled: Arc<Component>,
 }
 
 impl WasmBuilder {
@@ -40,7 +44,8 @@ impl WasmBuilder {
         name: &str,
     ) -> Result<Arc<Self>, Failure> {
         let what: Arc<str> = format!("builder of pipeline {name}, describe").into();
-        let pre = component::load(runtime, &format!("builder of pipeline {name}"), bytes, &limits).await?;
+        let Loaded { pre, compiled } =
+            component::load(runtime, &format!("builder of pipeline {name}"), bytes, &limits).await?;
         let config: Arc<str> = canonical(&config).into();
         let version = version(bytes, &config);
         let guest = Guest::new(Arc::clone(runtime), pre, name, config, limits);
@@ -57,7 +62,7 @@ impl WasmBuilder {
             }
         };
         let declaration = Arc::new(descriptor::read(&format!("builder of pipeline {name}"), &text)?);
-        Ok(Arc::new(Self { guest, version, declaration }))
+        Ok(Arc::new(Self { guest, version, declaration, _compiled: compiled }))
     }
 
     fn what(&self, export: fmt::Arguments<'_>) -> Arc<str> {

@@ -3,19 +3,21 @@
 //!
 //! ```text
 //! caller's runtime                guests' runtime
-//! wait for a slot ── spawn ──▶ [ wall clock [ CPU meter [ instantiate ─▶ call the export ] ] ]
+//! wait for a slot ── lane ──▶ [ wall clock [ CPU meter [ instantiate ─▶ call the export ] ] ]
 //!       answer, checked ◀── join ──┘      └── each tick: yield, or end when the CPU budget is used up
 //! ```
 
 use std::sync::Arc;
 
-use tokio_util::task::AbortOnDropHandle;
 use wasmtime::{Store, UpdateDeadline};
 
 use super::bindings::BuilderPre;
 use super::bindings::docmill::builder::types::{Affected, Outcome, Rowset};
 use super::failures;
+use super::guest::Places;
 use super::host::CallState;
+use super::lane::UnderWay;
+use super::limits::Limits;
 use super::meter::Meter;
 use super::runtime::Runtime;
 use crate::edges::Failure;
@@ -44,27 +46,13 @@ pub(super) struct Call {
 impl Call {
     /// Runs on the guests' own threads once a slot is free. When the caller's future is dropped, the guest ends at its
     /// next tick.
-    pub(super) async fn run(self, runtime: &Runtime) -> Result<Answer, Failure> {
-        // Before instantiating: a pool without room is an error, not a wait.
-        let slot = Arc::clone(&runtime.slots).acquire_owned().await;
-        let slot = slot.map_err(|_| Failure::transient("the runtime for guests has ended"))?;
-        let what = Arc::clone(&self.state.what);
-        let wall = self.state.limits.wall;
-        let task = async move {
-            let meter = Arc::new(Meter::new());
-            let call = tokio::time::timeout(wall, meter.measure(self.enter(Arc::clone(&meter))));
-            // The call, and its store with it, is gone when the slot is free again.
-            let answer = call.await;
-            drop(slot);
-            answer
-        };
-        match AbortOnDropHandle::new(runtime.threads().spawn(task)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(failures::wall(&what, wall)),
-            // A mistake of this module that this input brings out: it would do so again.
-            Err(error) if error.is_panic() => Err(Failure::deterministic(format!("{what}: the host itself failed"))),
-            Err(error) => Err(Failure::transient(format!("{what}: the call was cut off")).with_source(error)),
-        }
+    pub(super) async fn run(self, runtime: &Runtime, places: &Places) -> Result<Answer, Failure> {
+        let slot = places.slots.acquire().await;
+        let (what, wall) = (Arc::clone(&self.state.what), self.state.limits.wall);
+        let meter = Arc::new(Meter::new());
+        let entered = Arc::clone(&meter);
+        let call = Box::pin(async move { entered.measure(self.enter(Arc::clone(&entered))).await });
+        UnderWay::new(call, meter, wall, slot).run(&what, runtime, places).await
     }
 
     async fn enter(self, meter: Arc<Meter>) -> Result<Answer, Failure> {
@@ -79,12 +67,12 @@ impl Call {
 }
 
 fn store(pre: &BuilderPre<CallState>, state: CallState, meter: Arc<Meter>) -> Store<CallState> {
-    let (bytes_from_guest, cpu) = (state.limits.bytes_from_guest, state.limits.cpu);
+    let Limits { bytes_from_guest, cpu, handles, .. } = *state.limits;
     let mut store = Store::new(pre.engine(), state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(bytes_from_guest);
-    // No type of the contract has handles.
-    store.set_max_component_handles(HANDLES_MAX);
+    // No type of the contract has handles, but the parts of a component may hand them to one another.
+    store.set_max_component_handles(handles);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         Ok(match meter.used() >= cpu {
@@ -94,8 +82,6 @@ fn store(pre: &BuilderPre<CallState>, state: CallState, meter: Arc<Meter>) -> St
     });
     store
 }
-
-const HANDLES_MAX: usize = 64;
 
 async fn call(
     pre: &BuilderPre<CallState>,

@@ -1,16 +1,19 @@
 //! A compiled component against the world of builders: imports that are allowed, exports that fit.
 
+use std::sync::Arc;
+
 use wasmtime::component::types::{Component as World, ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::bindings::docmill::builder::types::{Affected, Outcome, Rowset};
 use super::bindings::{Builder, BuilderPre};
 use super::compile::compile;
+use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use super::failures::Cause;
 use super::host::CallState;
 use super::limits::Limits;
 use super::printable::printable;
-use super::runtime::{Runtime, TABLE_ELEMENTS_MAX};
+use super::runtime::Runtime;
 use crate::edges::Failure;
 
 /// What a component may import.
@@ -22,30 +25,34 @@ const EXPORT: &str = "docmill:builder/guest@0.1.0";
 
 const ANOTHER_WORLD: &str = "build it against wit/v1/builder.wit of this docmill";
 
+/// A component that fits the world.
+pub(super) struct Loaded {
+    pub(super) pre: BuilderPre<CallState>,
+    /// As long as somebody has it, the same bytes are not compiled again.
+    pub(super) compiled: Arc<Component>,
+}
+
 /// Compiles a component and checks its world.
 ///
 /// # Errors
 ///
 /// `Fatal`, saying what does not fit and what to do.
-pub(super) async fn load(
-    runtime: &Runtime,
-    what: &str,
-    bytes: &[u8],
-    limits: &Limits,
-) -> Result<BuilderPre<CallState>, Failure> {
+pub(super) async fn load(runtime: &Runtime, what: &str, bytes: &[u8], limits: &Limits) -> Result<Loaded, Failure> {
     check_limits(runtime, what, limits)?;
-    let component = compile(runtime, what, bytes, limits).await?;
-    check_imports(runtime, what, &component)?;
-    check_exports(runtime, what, &component)?;
+    let compiled = compile(runtime, what, bytes, limits).await?;
+    let component = &*compiled;
+    check_imports(runtime, what, component)?;
+    check_exports(runtime, what, component)?;
     let mut linker: Linker<CallState> = Linker::new(&runtime.engine);
     Builder::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
         .map_err(|error| Failure::fatal("the builders' world could not be linked").with_source(Cause::from(error)))?;
-    let fits = linker.instantiate_pre(&component).and_then(BuilderPre::new);
-    fits.map_err(|error| {
+    let fits = linker.instantiate_pre(component).and_then(BuilderPre::new);
+    let pre = fits.map_err(|error| {
         Failure::fatal(format!("{what}: it does not fit the world docmill:builder/builder@0.1.0"))
             .with_advice(ANOTHER_WORLD)
             .with_source(Cause::from(error))
-    })
+    })?;
+    Ok(Loaded { pre, compiled })
 }
 
 /// No limit of a builder can be higher than what the process set aside for each.
@@ -55,11 +62,15 @@ fn check_limits(runtime: &Runtime, what: &str, limits: &Limits) -> Result<(), Fa
         ("memory_bytes", limits.memory_bytes, most),
         ("json_memory_bytes", limits.json_memory_bytes, most),
         ("table_elements", limits.table_elements, TABLE_ELEMENTS_MAX),
+        ("tables", limits.tables, TABLES_MAX as usize),
+        ("memories", limits.memories, MEMORIES_MAX as usize),
+        ("instances", limits.instances, CORE_INSTANCES_MAX as usize),
     ] {
         if found > most {
             return Err(Failure::fatal(format!(
                 "{what}: its limit {name} of {found} is over what any guest of this process can have, {most}"
-            )));
+            ))
+            .with_advice(format!("lower {name}")));
         }
     }
     Ok(())

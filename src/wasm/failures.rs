@@ -7,6 +7,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::host::CallState;
 use super::limiter::Met;
+use super::limits::Limits;
 use super::meter::Meter;
 use super::printable::printable;
 use crate::edges::{Failure, FailureClass};
@@ -23,7 +24,10 @@ pub(super) fn wall(what: &str, limit: std::time::Duration) -> Failure {
         FailureClass::Time,
         format!("{what}: not done within the limit wall of {limit:?}, waiting for the database included"),
     )
+    .with_advice(LESS.replace("NAME", "wall"))
 }
+
+const LESS: &str = "do less for one document, or raise NAME";
 
 /// The guest answered with an error of its own.
 pub(super) fn said(state: CallState, text: &str) -> Failure {
@@ -53,20 +57,42 @@ pub(super) fn ended(error: wasmtime::Error, mut state: CallState, meter: &Meter)
     if trap == Some(Trap::Interrupt) {
         let message =
             format!("{what}: {:?} are over the limit cpu of {:?}{}", meter.used(), state.limits.cpu, place(&error));
-        return Failure::new(FailureClass::Time, message).with_source(words(state, ""));
+        let failure = Failure::new(FailureClass::Time, message).with_advice(LESS.replace("NAME", "cpu"));
+        return failure.with_source(words(state, ""));
     }
     // The engine has no public type for it; a test holds its words.
     let cause = error.root_cause().to_string();
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         let message =
             format!("{what}: it handed over more than the limit bytes_from_guest of {}", state.limits.bytes_from_guest);
-        return Failure::new(FailureClass::Oversize, message).with_source(words(state, ""));
+        let failure = Failure::new(FailureClass::Oversize, message)
+            .with_advice("if one document needs that much, raise bytes_from_guest");
+        return failure.with_source(words(state, ""));
+    }
+    if let Some(message) = over_count(&cause, &state.limits) {
+        let failure = Failure::deterministic(format!("{what}: {message}"));
+        return failure.with_advice("build it of fewer parts, or raise the limit").with_source(words(state, ""));
     }
     let why = match trap {
         Some(trap) => format!("it trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
         None => printable(&cause, CAUSE_BYTES_MAX),
     };
     Failure::deterministic(format!("{what}: {why}{}", place(&error))).with_source(words(state, ""))
+}
+
+/// Limits on numbers of things that the engine itself counts; tests hold its words.
+fn over_count(cause: &str, limits: &Limits) -> Option<String> {
+    if cause.contains("store handle limit exceeded") {
+        return Some(format!("it has more handles open than the limit handles of {}", limits.handles));
+    }
+    let (kind, found) = cause.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;
+    let (name, allowed) = match kind {
+        "instance" => ("instances", limits.instances),
+        "memory" => ("memories", limits.memories),
+        "table" => ("tables", limits.tables),
+        _ => return None,
+    };
+    Some(format!("{found} is over the limit {name} of {allowed}"))
 }
 
 /// Bytes of an engine's own words that are shown.
@@ -130,6 +156,13 @@ struct Words(String);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Cause(String);
+
+impl Cause {
+    /// What the compiler said in another process.
+    pub(super) fn said(words: &str) -> Self {
+        Self(printable(words.trim(), WORDS_BYTES_MAX))
+    }
+}
 
 impl From<wasmtime::Error> for Cause {
     fn from(error: wasmtime::Error) -> Self {

@@ -10,7 +10,7 @@ use super::limiter::Limiter;
 use super::limits::Limits;
 use super::reading::Reading;
 use super::runtime::Runtime;
-use crate::edges::Failure;
+use crate::edges::{Failure, Tenant};
 
 /// A component, its configuration and its limits.
 pub(super) struct Guest {
@@ -20,6 +20,13 @@ pub(super) struct Guest {
     config: Arc<str>,
     limits: Arc<Limits>,
     log_rate: Arc<LogRate>,
+    places: Places,
+}
+
+/// The pipeline's share of what all pipelines' guests have together.
+pub(super) struct Places {
+    pub(super) slots: Tenant,
+    pub(super) long_slots: Tenant,
 }
 
 impl Guest {
@@ -30,7 +37,9 @@ impl Guest {
         config: Arc<str>,
         limits: Limits,
     ) -> Self {
+        let places = Places { slots: runtime.slots.tenant(pipeline), long_slots: runtime.long_slots.tenant(pipeline) };
         Self {
+            places,
             runtime,
             pre,
             pipeline: pipeline.into(),
@@ -71,6 +80,6 @@ impl Guest {
             ended: None,
         };
         let call = Call { pre: self.pre.clone(), state, export };
-        call.run(&self.runtime).await
+        call.run(&self.runtime, &self.places).await
     }
 }

@@ -24,6 +24,8 @@ pub struct Limits {
     pub cpu: Duration,
     /// Wall-clock time, waiting for the database included, waiting for a free slot not.
     pub wall: Duration,
+    /// Handles to resources that the parts of the component give one another.
+    pub handles: usize,
     /// Bytes that the guest may hand to the host at once.
     pub bytes_from_guest: usize,
     /// Bytes of one document.
@@ -46,8 +48,10 @@ pub struct Limits {
     pub log_bytes_per_second: usize,
     /// Bytes of the component's file.
     pub component_bytes: usize,
-    /// How long compiling the component may take before it is refused. It cannot be interrupted and goes on aside.
+    /// How long compiling the component may take before it is refused.
     pub compile: Duration,
+    /// Bytes of memory that compiling it may take. It holds where a child process compiles ([`Compiler`](super::Compiler)).
+    pub compile_memory_bytes: usize,
 }
 
 impl Default for Limits {
@@ -61,6 +65,7 @@ impl Default for Limits {
             instances: 64,
             cpu: Duration::from_secs(2),
             wall: Duration::from_secs(10),
+            handles: 1_000,
             bytes_from_guest: 16 << 20,
             document_bytes: 8 << 20,
             document_depth: 64,
@@ -73,6 +78,7 @@ impl Default for Limits {
             log_bytes_per_second: 64 << 10,
             component_bytes: 32 << 20,
             compile: Duration::from_secs(60),
+            compile_memory_bytes: 2 << 30,
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{PipelineSettings, Settings};
 use crate::edges::{DocumentBuilder, Failure};
-use crate::wasm::{Runtime, RuntimeOptions, WasmBuilder};
+use crate::wasm::{CompiledCache, Compiler, Runtime, RuntimeOptions, WasmBuilder};
 
 /// Loads builders, and sees that no two pipelines write the same index.
 pub(super) struct Builders {
@@ -18,12 +18,25 @@ pub(super) struct Builders {
 }
 
 impl Builders {
-    pub(super) fn new(settings: &Settings) -> Result<Self, Failure> {
+    /// `cached` says whether compiled builders are kept for the next start.
+    pub(super) fn new(settings: &Settings, cached: bool) -> Result<Self, Failure> {
         let defaults = RuntimeOptions::default();
         let memory = |pipeline: &PipelineSettings| pipeline.limits.memory_bytes.max(pipeline.limits.json_memory_bytes);
         let largest = settings.pipelines.iter().map(memory).max().unwrap_or_default();
         let memory_bytes_max = defaults.memory_bytes_max.max(largest);
-        let runtime = Runtime::new(RuntimeOptions { memory_bytes_max, ..defaults })?;
+        let guests = &settings.guests;
+        let cache = |directory: &PathBuf| CompiledCache {
+            directory: directory.clone(),
+            bytes_max: guests.compiled_cache_bytes,
+        };
+        let runtime = Runtime::new(RuntimeOptions {
+            memory_bytes_max,
+            calls_at_once: guests.calls_at_once,
+            // Only the program itself comes here: what it is told to compile is not trusted.
+            compiler: Compiler::this_program(),
+            cache: guests.compiled_cache.as_ref().filter(|_| cached).map(cache),
+            ..defaults
+        })?;
         Ok(Self { runtime, writers: BTreeMap::new() })
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use docmill::config::{Loaded, Problems, SinkSettings, parse};
+use docmill::config::{GuestSettings, Loaded, Problems, SinkSettings, parse};
 use docmill::opensearch::{Auth, OpenSearchOptions};
 use docmill::pipeline::OnRejected;
 use docmill::postgres::PostgresOptions;
@@ -86,6 +86,10 @@ fn the_full_example_says_every_default_as_it_is() {
     assert_eq!(example.flow_limits(shop).late_window, docmill::pipeline::FlowLimits::default().late_window);
     assert_eq!(shop.config, serde_json::json!({ "currency": "EUR" }));
     assert_eq!(example.server, smallest.server);
+    let guests =
+        GuestSettings { compiled_cache: Some("/var/cache/docmill/compiled".into()), ..smallest.guests.clone() };
+    assert_eq!(example.guests, guests);
+    assert_eq!(smallest.guests.compiled_cache, None, "no home is known to this test");
     let (source, default) = (&example.sources["main"], &smallest.sources["main"]);
     assert_eq!(source.url.expose(), "postgres://capture:hunter2@db/shop");
     assert_eq!(

@@ -6,6 +6,7 @@ mod assemble;
 mod bulk;
 mod by_hand;
 mod case;
+mod components;
 mod describe;
 mod documents;
 mod lines;

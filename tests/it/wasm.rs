@@ -2,7 +2,7 @@
 
 mod answers;
 mod files;
-pub(crate) mod handmade;
+pub mod handmade;
 mod limits;
 mod neighbours;
 mod reading;

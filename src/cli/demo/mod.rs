@@ -34,7 +34,7 @@ use crate::opensearch::{OpenSearch, OpenSearchOptions};
 use crate::pipeline::Summary;
 use crate::postgres::{Postgres, PostgresOptions};
 use crate::telemetry::{All, Log, Progress, Screen};
-use crate::wasm::{Limits, Runtime, RuntimeOptions, WasmBuilder};
+use crate::wasm::{Compiler, Limits, Runtime, RuntimeOptions, WasmBuilder};
 use changes::Shop;
 use compare::Comparison;
 use memory::Memory;
@@ -93,7 +93,8 @@ pub(super) async fn run(arguments: Arguments, screen: &Screen) -> anyhow::Result
     say(screen, &format!("shop: {shop}, in {:.1} s", begun.elapsed().as_secs_f64()));
 
     let begun = Instant::now();
-    let runtime = Runtime::new(RuntimeOptions::default())?;
+    let options = RuntimeOptions { compiler: Compiler::this_program(), ..RuntimeOptions::default() };
+    let runtime = Runtime::new(options)?;
     let builder = WasmBuilder::load(&runtime, SHOP_WASM, serde_json::json!({}), Limits::default(), "demo").await?;
     let version = builder.version().short().to_owned();
     say(screen, &format!("builder: shop.wasm {version}, compiled in {:.1} s", begun.elapsed().as_secs_f64()));

@@ -1,5 +1,6 @@
 //! What each table of the file may hold: one file a table, and the checks between them.
 
+mod guests;
 mod limits;
 mod pipeline;
 mod server;
@@ -25,6 +26,7 @@ pub(super) fn settings(mut document: Table<'_, '_>, file: &Path) -> Option<Setti
     let sinks = document.named("sinks");
     let pipelines = document.named("pipelines");
     let server = document.get("server").and_then(|entry| entry.table());
+    let guests = document.get("guests").and_then(|entry| entry.table());
     for (tables, what, holds) in [
         (&sources, "sources", "where changes come from"),
         (&sinks, "sinks", "where documents go"),
@@ -54,6 +56,7 @@ pub(super) fn settings(mut document: Table<'_, '_>, file: &Path) -> Option<Setti
         read_pipelines.extend(pipeline);
     }
     let server = server.map_or_else(|| Some(Default::default()), server::read);
+    let guests = guests.map_or_else(|| Some(guests::defaults(&document)), guests::read);
     let collector = &document.reading.collector;
     let slots = slots::assign(&spots, &read_sources, collector);
     for pipeline in &mut read_pipelines {
@@ -69,6 +72,7 @@ pub(super) fn settings(mut document: Table<'_, '_>, file: &Path) -> Option<Setti
         sinks: read_sinks,
         pipelines: read_pipelines,
         server: server?,
+        guests: guests?,
     })
 }
 

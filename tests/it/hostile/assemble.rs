@@ -2,56 +2,66 @@
 
 use std::time::Duration;
 
-use super::case::Case;
+use super::case::{Case, blamed};
+use super::wording::assert_reads;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop() {
-    Case::of("endless loop in assemble").await.quarantines("builder_time", "…").await;
+    blamed("endless loop in assemble", "builder_time", "… are over the limit cpu of 200ms, in …").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn allocating_without_end() {
-    Case::of("allocate in assemble").await.quarantines("builder_limit", "…").await;
+    blamed("allocate in assemble", "builder_limit", "… is over the limit memory_bytes of 67108864").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_recursion() {
-    Case::of("deep recursion").await.quarantines("builder_failed", "…").await;
+    blamed("deep recursion", "builder_failed", "it trapped: call stack exhausted, in …").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_division_by_zero() {
-    Case::of("divide by zero").await.quarantines("builder_failed", "…").await;
+    let why = "it trapped: wasm `unreachable` instruction executed, in …";
+    let detail = blamed("divide by zero", "builder_failed", why).await;
+    assert_reads(&detail, "…: it said: panicked at evil/src/assemble.rs:…:…:\\nattempt to divide by zero");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort() {
-    Case::of("abort").await.quarantines("builder_failed", "…").await;
+    blamed("abort", "builder_failed", "it trapped: wasm `unreachable` instruction executed, in …").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_whose_words_would_steer_a_terminal() {
-    Case::of("panic in assemble").await.quarantines("builder_failed", "…").await;
+    let why = "it trapped: wasm `unreachable` instruction executed, in …";
+    let detail = blamed("panic in assemble", "builder_failed", why).await;
+    assert_reads(&detail, "…: it said: panicked at evil/src/assemble.rs:…:…:\\nas asked\\u{1b}[2J");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_whose_words_would_steer_a_terminal() {
-    Case::of("error in assemble").await.quarantines("builder_failed", "…").await;
+    let detail = blamed("error in assemble", "builder_failed", "it answered with an error").await;
+    assert_reads(&detail, "…: it said: as asked\\u{1b}[2J");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_outcomes() {
-    Case::of("too many outcomes").await.quarantines("builder_failed", "…").await;
+    blamed("too many outcomes", "builder_failed", "it answered 2 outcomes for 1 ids").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_outcomes() {
-    Case::of("too few outcomes").await.quarantines("builder_failed", "…").await;
+    blamed("too few outcomes", "builder_failed", "it answered 0 outcomes for 1 ids").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_log_lines_and_a_panic() {
-    Case::of("flood of log lines and panic").await.quarantines("builder_failed", "…").await;
+    let why = "it trapped: wasm `unreachable` instruction executed, in …";
+    let detail = blamed("flood of log lines and panic", "builder_failed", why).await;
+    // The flood has used up what a call may log, so its last words are of the flood.
+    assert_reads(&detail, "…: it said: …\\u{1b}[2J…all is lost…");
+    assert!(detail.len() < 8 << 10 && !detail.contains(char::is_control), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

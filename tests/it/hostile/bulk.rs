@@ -9,7 +9,8 @@ async fn writes_the_document_of(id: &str) {
     case.sql(&insert).await;
     case.start().await;
     case.await_all().await;
-    case.beside_neighbour(async |case| case.change("update evil set name = name || '.'", &[id, "good-1"]).await).await;
+    let touch = format!("update evil set name = name || '.' where id in ('{id}', 'good-1')");
+    case.beside_neighbour(async |case| case.change(&touch, &[id, "good-1"]).await).await;
     case.await_all().await;
     case.change(&format!("delete from evil where id = '{id}'"), &[id]).await;
     case.await_all().await;

@@ -19,7 +19,7 @@ async fn quarantines(name: &str, wasm: Vec<u8>, kind: &str, reason: &str) {
     case.sql("insert into evil values ('evil-1', 'one')").await;
     case.start().await;
     case.await_quarantine(&["evil-1"], kind, reason).await;
-    case.beside_neighbour(async |case| case.change("update evil set name = name || '.'", &["evil-1"]).await).await;
+    case.beside_neighbour(async |case| case.change("update evil set name = name || '.' where id = 'evil-1'", &["evil-1"]).await).await;
     case.await_quarantine(&["evil-1"], kind, reason).await;
     assert!(case.documents().await.is_empty());
     case.mend().await;

@@ -86,7 +86,8 @@ fn with_params(name: &str, text: &str) -> String {
 }
 
 pub fn short() -> Limits {
-    Limits { cpu: Duration::from_millis(300), wall: Duration::from_millis(1500), ..Limits::default() }
+    // Of wall-clock time there is plenty: other tests have the processors, too.
+    Limits { cpu: Duration::from_millis(300), wall: Duration::from_secs(20), ..Limits::default() }
 }
 
 /// The tests' one runtime for guests.

@@ -34,8 +34,12 @@ pub fn misbehave(misdeed: Misdeed, ids: &Ids, rows: &Rows) -> Result<Vec<Outcome
         Misdeed::EndlessLoopInAssemble => spin(),
         Misdeed::UseUpTheBudget => work(),
         Misdeed::AllocateInAssemble => allocate(),
-        Misdeed::DeepRecursion => drop(black_box(recurse(0))),
-        Misdeed::DivideByZero => drop(black_box(1 / black_box(0_u32))),
+        Misdeed::DeepRecursion => {
+            black_box(recurse(0));
+        }
+        Misdeed::DivideByZero => {
+            black_box(1 / black_box(0_u32));
+        }
         Misdeed::Abort => std::process::abort(),
         Misdeed::PanicInAssemble => panic!("as asked\u{1b}[2J"),
         Misdeed::ErrorInAssemble => return Err(Error::new("as asked\u{1b}[2J")),
@@ -49,15 +53,20 @@ pub fn misbehave(misdeed: Misdeed, ids: &Ids, rows: &Rows) -> Result<Vec<Outcome
             source::run(vec![Query::new("evil").text("[\"good-1\"]")])?;
         },
         Misdeed::TenMillionRows => drop(source::run(vec![Query::new("ten million")])?),
-        Misdeed::WrongParameter => drop(source::run(vec![Query::new("by-number").text("'; drop table evil; --")])?),
+        Misdeed::WrongParameter => drop(source::run(vec![
+            Query::new("by-number").text("'; drop table evil; --"),
+        ])?),
         _ => {}
     }
     let mut answer = outcomes(ids, rows, |id, good| match (misdeed, &good) {
         // Line breaks where JSON allows them.
-        (Misdeed::LineBreaksInTheDocument, Outcome::Document(text)) => {
-            Outcome::Document(format!("\n{}\r\n", text.replacen('{', "{\r\n", 1).replacen(',', "\n,\n", 1)))
+        (Misdeed::LineBreaksInTheDocument, Outcome::Document(text)) => Outcome::Document(format!(
+            "\n{}\r\n",
+            text.replacen('{', "{\r\n", 1).replacen(',', "\n,\n", 1)
+        )),
+        (Misdeed::TellsItsCompany, _) => {
+            Outcome::document(&json!({ "id": id, "name": format!("one of {}", ids.len()) }))
         }
-        (Misdeed::TellsItsCompany, _) => Outcome::document(&json!({ "id": id, "name": format!("one of {}", ids.len()) })),
         _ => document_of(misdeed).unwrap_or(good),
     })?;
     match misdeed {
@@ -89,7 +98,9 @@ fn document_of(misdeed: Misdeed) -> Option<Outcome> {
         Misdeed::MetadataInTheDocument => json!({ "_index": "other", "_id": "good-1", "name": "taken" }).to_string(),
         Misdeed::DeepDocument => format!("{{\"name\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)),
         Misdeed::ManyFields => {
-            let fields: serde_json::Map<_, _> = (0..2_000).map(|field| (format!("field_{field}"), json!(field))).collect();
+            let fields: serde_json::Map<_, _> = (0..2_000)
+                .map(|field| (format!("field_{field}"), json!(field)))
+                .collect();
             serde_json::Value::Object(fields).to_string()
         }
         Misdeed::ImmenseTerm => json!({ "name": "x".repeat(40_000) }).to_string(),

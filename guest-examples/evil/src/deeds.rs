@@ -32,9 +32,9 @@ pub fn recurse(depth: u64) -> u64 {
     }
 }
 
-/// 20,000 lines that clear the screen, ring, colour, and forge a line of the host.
+/// 2,000 lines that clear the screen, ring, colour, and forge a line of the host.
 pub fn flood() {
-    for line in 0..20_000 {
+    for line in 0..2_000 {
         docmill_builder::log::warn(format!(
             "\u{1b}[2J\u{1b}]0;owned\u{7}\r\n2026-01-01T00:00:00Z ERROR docmill: all is lost {line}\u{202e}"
         ));

@@ -116,7 +116,7 @@ pub enum Misdeed {
     #[serde(rename = "tells its company")]
     TellsItsCompany,
 
-    /// 20,000 lines that would steer a terminal and forge lines; then a good answer.
+    /// 2,000 lines that would steer a terminal and forge lines; then a good answer.
     #[serde(rename = "flood of log lines")]
     FloodOfLogLines,
     /// The same, and then a panic.

@@ -25,8 +25,9 @@ pub fn misbehave(misdeed: Misdeed, ids: Vec<String>) -> Result<Affected> {
         Misdeed::TooManyIds => Affected::new().ids((0..=IDS_MAX).map(|id| id.to_string())),
         Misdeed::IdsOfNoRow => Affected::new().ids((0..1000).map(|id| format!("none-{id}")).chain(ids)),
         Misdeed::UndeclaredQueryInResolve => Affected::new().query(Query::new("drop table evil")),
-        Misdeed::TooManyQueries => (0..=QUERIES_MAX)
-            .fold(Affected::new(), |affected, number| affected.query(Query::new("by-number").int(number))),
+        Misdeed::TooManyQueries => (0..=QUERIES_MAX).fold(Affected::new(), |affected, number| {
+            affected.query(Query::new("by-number").int(number))
+        }),
         Misdeed::TenMillionIds => Affected::new().ids(ids).query(Query::new("ten million")),
         _ => Affected::new().ids(ids),
     })

@@ -18,8 +18,8 @@ async fn writes_the_document_of(id: &str) {
 }
 
 /// One that the search engine refuses, alone.
-async fn quarantines(misdeed: &str, kind: &str, reason: &str) {
-    Case::of(misdeed).await.searched().await.quarantines(kind, reason).await;
+async fn quarantines(misdeed: &str, kind: &str, reason: &str) -> String {
+    Case::of(misdeed).await.searched().await.quarantines(kind, reason).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,11 @@ async fn a_routing_that_would_close_its_action_is_a_routing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_action_behind_a_document_is_never_sent() {
-    quarantines("bulk action behind the document", "builder_json", "…").await;
+    quarantines(
+        "bulk action behind the document",
+        "builder_json",
+        "the builder's document of 47 bytes is not one JSON object: there is a mistake in its syntax (line 2, column 1)",
+    ).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,15 +48,16 @@ async fn line_breaks_in_a_document_do_not_end_its_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_cannot_name_another_index_or_id() {
-    quarantines("metadata in the document", "…", "…").await;
+    quarantines("metadata in the document", "mapper_parsing_exception", "the search engine refuses field _id").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_fields_than_an_index_takes() {
-    quarantines("many fields", "…", "…").await;
+    let detail = quarantines("many fields", "illegal_argument_exception", "the search engine refuses this document").await;
+    assert_eq!(detail, "Limit of total fields [1000] has been exceeded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_term_that_is_too_long_for_the_index() {
-    quarantines("immense term", "…", "…").await;
+    quarantines("immense term", "illegal_argument_exception", "the search engine refuses field name").await;
 }

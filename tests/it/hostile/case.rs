@@ -18,7 +18,7 @@ use tokio::sync::MutexGuard;
 use tokio_postgres::Client;
 
 use super::pace::keeps_its_pace;
-use super::stage::{Stage, Started, folder, limits, source, until};
+use super::stage::{Stage, Started, folder, limits, until};
 use super::{lines, wording};
 use crate::support::opensearch::OpenSearch;
 
@@ -119,7 +119,7 @@ impl Case {
             name: name.to_owned(),
             wasm,
             config,
-            limits: Limits { cpu: Duration::from_millis(200), wall: Duration::from_secs(1), ..Limits::default() },
+            limits: Limits { cpu: Duration::from_millis(200), wall: Duration::from_secs(5), ..Limits::default() },
             into: Into::Lines(folder().join(format!("{schema}.ndjson"))),
             client,
             watch: Arc::default(),
@@ -161,7 +161,7 @@ impl Case {
             }
         };
         let sink = sink.unwrap_or_else(|failure| panic!("{}", failure.chain()));
-        let engine = Engine::new(source(&self.stage.database, &self.schema), builder, sink)
+        let engine = Engine::new(self.stage.source(&self.schema), builder, sink)
             .with_name("hostile")
             .with_schema(&*self.schema)
             .with_limits(limits())
@@ -198,11 +198,15 @@ impl Case {
         let before = self.watch.counts();
         self.sql(statements).await;
         until("the documents were made anew or refused", async || {
-            assert!(self.running.as_ref().is_some_and(Started::is_running), "the pipeline ended");
+            self.assert_running();
             let now = self.watch.counts();
             ids.iter().all(|id| now.get(*id) > before.get(*id))
         })
         .await;
+    }
+
+    fn assert_running(&self) {
+        assert!(self.running.as_ref().is_some_and(Started::is_running), "the hostile pipeline ended (it says why above)");
     }
 
     /// Changes the evil row and a good one, which share their calls.
@@ -261,6 +265,7 @@ impl Case {
 
     async fn await_documents(&self, wanted: impl Fn(&str) -> bool) {
         until("the documents are what SQL says", async || {
+            self.assert_running();
             let mut rows = self.rows().await;
             rows.retain(|id, _| wanted(id));
             let mut documents = self.documents().await;

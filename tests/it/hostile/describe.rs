@@ -1,5 +1,7 @@
 //! A `describe` that misbehaves: such a pipeline never starts.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::case::Case;
@@ -18,7 +20,9 @@ async fn a_panic_in_describe_is_said_with_its_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_describe_that_allocates_without_end_meets_the_memory_limit() {
-    Case::of("allocate in describe").await.never_starts("builder of pipeline hostile, describe: … is over the limit json_memory_bytes of 134217728; …: it said: it logged nothing").await;
+    let mut case = Case::of("allocate in describe").await;
+    case.limits.cpu = Duration::from_secs(2);
+    case.never_starts("builder of pipeline hostile, describe: … is over the limit json_memory_bytes of 134217728; …: it said: it logged nothing").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +32,9 @@ async fn a_describe_may_not_read_the_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_descriptor_of_a_hundred_thousand_tables_is_refused() {
-    Case::of("describe 100,000 tables").await.never_starts("builder of pipeline hostile: its descriptor cannot be used: it has … bytes, at most 1048576 are possible; wit/v1/descriptor.schema.json says what a descriptor may hold").await;
+    let mut case = Case::of("describe 100,000 tables").await;
+    case.limits.cpu = Duration::from_secs(2);
+    case.never_starts("builder of pipeline hostile: its descriptor cannot be used: it has … bytes, at most 1048576 are possible; wit/v1/descriptor.schema.json says what a descriptor may hold").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

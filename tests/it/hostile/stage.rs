@@ -58,6 +58,13 @@ impl Stage {
         AbortOnDropHandle::new(self.threads.spawn(work)).await.expect("it does not panic")
     }
 
+    /// The stage's database as the source of a pipeline in that schema.
+    pub fn source(&self, schema: &str) -> Arc<Postgres> {
+        // Its connections live where it is made.
+        let _here = self.threads.enter();
+        source(&self.database, schema)
+    }
+
     /// Runs an engine beside the neighbour's.
     pub fn run(&self, engine: Engine) -> Started {
         Started::on(self.threads.handle(), engine)
@@ -73,7 +80,14 @@ pub struct Started {
 impl Started {
     pub fn on(threads: &tokio::runtime::Handle, engine: Engine) -> Self {
         let shutdown = CancellationToken::new();
-        let ended = AbortOnDropHandle::new(threads.spawn(engine.with_shutdown(shutdown.clone()).run()));
+        let run = engine.with_shutdown(shutdown.clone()).run();
+        let ended = AbortOnDropHandle::new(threads.spawn(async {
+            let ended = run.await;
+            if let Err(failure) = &ended {
+                println!("a pipeline ended: {}", failure.chain());
+            }
+            ended
+        }));
         Self { shutdown, ended }
     }
 

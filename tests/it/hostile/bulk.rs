@@ -53,7 +53,8 @@ async fn a_document_cannot_name_another_index_or_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_fields_than_an_index_takes() {
-    let detail = quarantines("many fields", "illegal_argument_exception", "the search engine refuses this document").await;
+    let detail =
+        quarantines("many fields", "illegal_argument_exception", "the search engine refuses this document").await;
     assert_eq!(detail, "Limit of total fields [1000] has been exceeded");
 }
 

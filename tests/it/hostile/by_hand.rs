@@ -20,7 +20,10 @@ async fn quarantines(name: &str, wasm: Vec<u8>, kind: &str, why: &str) {
     case.sql("insert into evil values ('evil-1', 'one')").await;
     case.start().await;
     case.await_quarantine(&["evil-1"], kind, reason).await;
-    case.beside_neighbour(async |case| case.change("update evil set name = name || '.' where id = 'evil-1'", &["evil-1"]).await).await;
+    case.beside_neighbour(async |case| {
+        case.change("update evil set name = name || '.' where id = 'evil-1'", &["evil-1"]).await
+    })
+    .await;
     case.await_quarantine(&["evil-1"], kind, reason).await;
     assert!(case.documents().await.is_empty());
     case.mend().await;
@@ -54,5 +57,6 @@ async fn a_list_that_says_it_is_longer_than_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_instruction_that_divides_by_zero() {
     let wasm = guest("", "(drop (i32.div_u (i32.const 1) (i32.const 0))) unreachable");
-    quarantines("divide by zero, by hand", wasm, "builder_failed", "it trapped: integer divide by zero, in assemble").await;
+    quarantines("divide by zero, by hand", wasm, "builder_failed", "it trapped: integer divide by zero, in assemble")
+        .await;
 }

@@ -206,7 +206,10 @@ impl Case {
     }
 
     fn assert_running(&self) {
-        assert!(self.running.as_ref().is_some_and(Started::is_running), "the hostile pipeline ended (it says why above)");
+        assert!(
+            self.running.as_ref().is_some_and(Started::is_running),
+            "the hostile pipeline ended (it says why above)"
+        );
     }
 
     /// Changes the evil row and a good one, which share their calls.
@@ -237,7 +240,10 @@ impl Case {
             Into::Search(search) => {
                 search.refresh("docmill-quarantine").await;
                 let records = search.documents("docmill-quarantine").await.unwrap_or_default();
-                records.into_values().map(|record| (record["id"].as_str().unwrap_or_default().to_owned(), record)).collect()
+                records
+                    .into_values()
+                    .map(|record| (record["id"].as_str().unwrap_or_default().to_owned(), record))
+                    .collect()
             }
         }
     }
@@ -311,7 +317,8 @@ impl Case {
     pub async fn ends(mut self, error: &str) {
         self.start().await;
         self.await_all().await;
-        self.sql("insert into evil values ('evil-1', 'one'); update evil set name = 'changed' where id = 'good-1'").await;
+        self.sql("insert into evil values ('evil-1', 'one'); update evil set name = 'changed' where id = 'good-1'")
+            .await;
         let failure = self.failed().await;
         println!("{} | {}", self.name, failure.chain());
         assert_eq!(failure.class, FailureClass::Fatal);

@@ -27,7 +27,10 @@ async fn a_describe_that_allocates_without_end_meets_the_memory_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_describe_may_not_read_the_database() {
-    Case::of("read in describe").await.never_starts("builder of pipeline hostile, describe: it called source.run, which only assemble may").await;
+    Case::of("read in describe")
+        .await
+        .never_starts("builder of pipeline hostile, describe: it called source.run, which only assemble may")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

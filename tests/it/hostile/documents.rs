@@ -24,12 +24,22 @@ async fn a_document_with_a_bulk_action_behind_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_nested_without_end() {
-    quarantines("deep document", "builder_limit", "the builder's document of 200009 bytes is nested deeper than the limit document_depth of 64").await;
+    quarantines(
+        "deep document",
+        "builder_limit",
+        "the builder's document of 200009 bytes is nested deeper than the limit document_depth of 64",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_over_its_limit() {
-    quarantines("large document", "builder_limit", "the builder's document of 9437195 bytes is over the limit document_bytes of 8388608").await;
+    quarantines(
+        "large document",
+        "builder_limit",
+        "the builder's document of 9437195 bytes is over the limit document_bytes of 8388608",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,12 @@ use super::case::{blamed, quarantines};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_was_not_declared() {
-    blamed("undeclared query in assemble", "builder_failed", "it asked for query \"drop table evil\", which its descriptor does not declare").await;
+    blamed(
+        "undeclared query in assemble",
+        "builder_failed",
+        "it asked for query \"drop table evil\", which its descriptor does not declare",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,10 +19,16 @@ async fn queries_without_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_of_ten_million_rows() {
-    quarantines("ten million rows", "builder_limit", "failed to read rows: one call yielded more than 100000 rows").await;
+    quarantines("ten million rows", "builder_limit", "failed to read rows: one call yielded more than 100000 rows")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parameter_that_would_be_sql() {
-    quarantines("wrong parameter", "builder_failed", "failed to run query by-number: the server refused a value (SQLSTATE 22P02)").await;
+    quarantines(
+        "wrong parameter",
+        "builder_failed",
+        "failed to run query by-number: the server refused a value (SQLSTATE 22P02)",
+    )
+    .await;
 }

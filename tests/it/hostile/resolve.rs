@@ -48,7 +48,11 @@ async fn more_ids_than_a_row_may_lead_to_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_was_not_declared_is_refused() {
-    ends("undeclared query in resolve", "it asked for query \"drop table evil\", which its descriptor does not declare").await;
+    ends(
+        "undeclared query in resolve",
+        "it asked for query \"drop table evil\", which its descriptor does not declare",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,8 +78,10 @@ async fn a_query_of_ten_million_ids_becomes_a_pass() {
     case.await_all().await;
     case.sql("insert into evil values ('evil-1', 'one')").await;
     case.await_all().await;
-    case.beside_neighbour(async |case| case.change("update evil set name = name || '.' where id = 'good-1'", &["good-1"]).await)
-        .await;
+    case.beside_neighbour(async |case| {
+        case.change("update evil set name = name || '.' where id = 'good-1'", &["good-1"]).await
+    })
+    .await;
     case.await_all().await;
     case.mend().await;
     case.await_all().await;

@@ -6,11 +6,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use docmill::Engine;
 use docmill::edges::Failure;
 use docmill::pipeline::{FlowLimits, Summary};
 use docmill::postgres::{Postgres, PostgresOptions};
 use docmill::wasm::{Runtime, RuntimeOptions};
-use docmill::Engine;
 use tokio::sync::{MutexGuard, OnceCell};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;

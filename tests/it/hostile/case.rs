@@ -153,7 +153,18 @@ impl Case {
         assert!(self.running.is_none(), "it runs already");
         let builder = self.load().await.unwrap_or_else(|failure| panic!("{}", failure.chain()));
         let sink = match &self.into {
-            Into::Lines(file) => Ndjson::file(file).map(|sink| sink as Arc<dyn Sink>),
+            Into::Lines(file) => {
+                // The sink of a pipeline that has just failed may not have let go yet.
+                let mut sink = Ndjson::file(file);
+                until("the file is free", async || {
+                    if sink.as_ref().is_err_and(|failure| failure.class == FailureClass::Transient) {
+                        sink = Ndjson::file(file);
+                    }
+                    !sink.as_ref().is_err_and(|failure| failure.class == FailureClass::Transient)
+                })
+                .await;
+                sink.map(|sink| sink as Arc<dyn Sink>)
+            }
             Into::Search(search) => {
                 let (url, index_prefix) = (search.url.clone(), search.prefix.clone());
                 let options = OpenSearchOptions { url, index_prefix, ..OpenSearchOptions::default() };

@@ -274,6 +274,7 @@ impl Flow {
         // Everything confirmed before was visible then, and behind a quiet point nothing earlier is still to come.
         published.raise_before(start.confirmed);
         let (confirm, confirmed) = watch::channel(Position::ZERO);
+        let reading = confirm.clone();
         let (queue_in, queue_out) =
             queue::bounded(limits.queue_events_max, limits.queue_bytes_max, Arc::clone(&observer));
         let (batch_in, batch_out) = mpsc::channel(1);
@@ -355,6 +356,8 @@ impl Flow {
         let (live, pass, settled) = (Arc::clone(&lanes.live), Arc::clone(&lanes.pass), Arc::clone(settled));
         stages.spawn(async move {
             let ended = dispatching.await;
+            // Capture keeps its stream until then: without one no read may begin, and tasks of passes outlast the last ack.
+            drop(reading);
             // The front half has said everything, so the back half ends when it has done everything.
             live.close();
             pass.close();

@@ -160,10 +160,12 @@ fn threads(name: &str, count: usize, nice: i32) -> Result<tokio::runtime::Runtim
 
 #[cfg(target_os = "linux")]
 fn lower_priority(nice: i32) {
-    // SAFETY: both calls take plain numbers; on Linux a thread's id names that thread alone. A refusal changes nothing.
+    // SAFETY: all calls take plain numbers; on Linux a thread's id names that thread alone. A refusal changes nothing.
     unsafe {
         let thread = libc::syscall(libc::SYS_gettid) as libc::id_t;
-        libc::setpriority(libc::PRIO_PROCESS, thread, nice);
+        // Lower than the process, whose operator may have lowered or raised it as a whole.
+        let process = libc::getpriority(libc::PRIO_PROCESS, thread);
+        libc::setpriority(libc::PRIO_PROCESS, thread, process + nice);
     }
 }
 

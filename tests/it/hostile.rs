@@ -1,13 +1,30 @@
-//! What a hostile builder can try, one test a case: each ends as it must, and neither the host nor a neighbour notices.
+//! Builders that want to do harm, each as a whole pipeline in one process with a good one: what becomes of them, exactly, and that
+//! the neighbour did not notice. `guest-examples/evil` is the builder; `stage` says how they share the process, `pace` how the
+//! neighbour is judged.
 
+mod assemble;
+mod bulk;
+mod by_hand;
+mod case;
 mod components;
+mod describe;
+mod documents;
 pub mod failing;
 mod grants;
 mod indexes;
+mod lines;
+mod neighbour;
+mod pace;
+mod process;
 mod queries;
+mod reading;
+mod resolve;
 mod roles;
+mod sameness;
 mod sessions;
+mod stage;
 mod tenants;
+mod wording;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;

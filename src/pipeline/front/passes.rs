@@ -299,9 +299,10 @@ impl Passes {
         walk: &mut Walk<'_>,
     ) -> Result<bool, Failure> {
         let rows_max = self.resolver.limits.chunk_rows.max(1);
-        let mut cursor = self.resolver.queries.ids(queries).await?;
+        let opened = self.unless_stopped(self.resolver.queries.ids(queries)).await?;
+        let Some(mut cursor) = opened else { return Ok(false) };
         loop {
-            let piece = cursor.next(rows_max).await?;
+            let Some(piece) = self.unless_stopped(cursor.next(rows_max)).await? else { return Ok(false) };
             if piece.is_empty() {
                 return Ok(true);
             }
@@ -355,9 +356,13 @@ impl Passes {
 
     async fn walk_query(&self, pass: &Pass, query: Query, walk: &mut Walk<'_>) -> Result<bool, Failure> {
         let mut progress = PassProgress { documents: 0, ..pass.progress.clone() };
-        let mut cursor = self.resolver.queries.ids(&[query]).await?;
+        let queries = [query];
+        let Some(mut cursor) = self.unless_stopped(self.resolver.queries.ids(&queries)).await? else {
+            return Ok(false);
+        };
         loop {
-            let ids = cursor.next(self.resolver.limits.chunk_rows.max(1)).await?;
+            let next = cursor.next(self.resolver.limits.chunk_rows.max(1));
+            let Some(ids) = self.unless_stopped(next).await? else { return Ok(false) };
             if ids.is_empty() {
                 return walk.drain().await;
             }
@@ -366,6 +371,15 @@ impl Passes {
             if !walk.push(ids.into_iter().collect(), None).await? {
                 return Ok(false);
             }
+        }
+    }
+
+    /// What a query answers, or `None` when stopped first: a wide one is stored as a whole before it is read, which takes minutes,
+    /// and draining must not wait for it.
+    async fn unless_stopped<T>(&self, asked: impl Future<Output = Result<T, Failure>>) -> Result<Option<T>, Failure> {
+        tokio::select! {
+            () = self.stop.cancelled() => Ok(None),
+            answer = asked => answer.map(Some),
         }
     }
 

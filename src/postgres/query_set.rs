@@ -126,7 +126,8 @@ async fn look(
         }
     }
     if clean {
-        lease.rest();
+        // The first read finds the connection free.
+        lease.end().await;
     }
     Ok((planned, problems))
 }

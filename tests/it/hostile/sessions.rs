@@ -10,7 +10,7 @@ use super::*;
 fn mislabelled(name: &str, body: &str) -> String {
     format!(
         "create function {name}_inside(int) returns int language plpgsql volatile as $f$ begin {body}; return $1; end $f$;
-         create function {name}(int) returns int language plpgsql immutable as $f$ begin return {name}_inside($1); end $f$;"
+         create function {name}(int) returns int language plpgsql immutable as $f$ begin return public.{name}_inside($1); end $f$;"
     )
 }
 
@@ -63,7 +63,7 @@ async fn nothing_that_a_call_leaves_in_its_session_reaches_the_next_one() {
                   coalesce(current_setting('own.setting', true), '') as o, \
                   (select count(*) from pg_cursors)::text as c, (select count(*) from pg_listening_channels())::text as l";
     let queries = [
-        ("left", "select leave(id)::text as t from items where id = 1"),
+        ("left", "select leave(id)::text as t from items where id = 1 offset 0"),
         ("look", look),
         ("planned", "select id from items where id = linger(1)"),
     ];

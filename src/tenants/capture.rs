@@ -15,7 +15,8 @@ use super::options::SharingOptions;
 use super::place::Want;
 use super::stream::TenantStream;
 use crate::edges::{
-    Admitted, ChangeCapture, ChangeStream, Failure, OpenRequest, RowReader, SharedSource, SlotReport, TenantSource,
+    Admitted, ChangeCapture, ChangeStream, Failure, FailureClass, OpenRequest, RowReader, SharedSource, SlotReport,
+    TenantSource,
 };
 
 /// How long an answer about the slot serves every pipeline.
@@ -139,7 +140,9 @@ impl ChangeCapture for Tenant {
         let quiet = match self.admit(request).await {
             Ok(quiet) => quiet,
             Err(failure) => {
-                self.shared.not_coming(&self.name);
+                if failure.class != FailureClass::Transient {
+                    self.shared.not_coming(&self.name);
+                }
                 return Err(failure);
             }
         };

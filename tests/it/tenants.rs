@@ -31,12 +31,16 @@ const ANY_LAG: u64 = u64::MAX;
 
 /// Pipelines of these names, in step.
 async fn in_step(names: &[&str], rows: u32) -> (House, Vec<Tenant>) {
+    in_step_sharing(names, rows, sharing()).await
+}
+
+async fn in_step_sharing(names: &[&str], rows: u32, sharing: SharingOptions) -> (House, Vec<Tenant>) {
     let database = Database::fresh().await;
     let mut tenants = Vec::new();
     for name in names {
         tenants.push(Tenant::new(&database, name, rows).await);
     }
-    let house = House::on(&database, sharing());
+    let house = House::on(&database, sharing);
     run(&house, &mut tenants, ANY_LAG).await;
     for tenant in &tenants {
         tenant.equal(&house).await;

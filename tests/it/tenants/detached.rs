@@ -2,9 +2,14 @@
 
 use super::*;
 
+/// Whoever is behind gets a copy, whether its queue was full or its flow began again.
+fn copies() -> SharingOptions {
+    SharingOptions { rewind_within: 0, ..sharing() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_sink_of_one_is_down_the_others_go_on_and_then_it_catches_up() {
-    let (house, mut tenants) = in_step(&["a", "b", "c"], 20).await;
+    let (house, mut tenants) = in_step_sharing(&["a", "b", "c"], 20, copies()).await;
     tenants[0].sink_goes_down();
     // More than all its queues hold.
     write(&house, &tenants[0], 0, 5000).await;
@@ -35,7 +40,7 @@ async fn while_the_sink_of_one_is_down_the_others_go_on_and_then_it_catches_up()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_while_one_goes_by_itself_loses_nothing_and_assembles_nothing_again() {
-    let (house, mut tenants) = in_step(&["a", "b"], 20).await;
+    let (house, mut tenants) = in_step_sharing(&["a", "b"], 20, copies()).await;
     tenants[0].sink_goes_down();
     write(&house, &tenants[0], 0, 5000).await;
     house.await_slots(2).await;
@@ -43,7 +48,7 @@ async fn a_crash_while_one_goes_by_itself_loses_nothing_and_assembles_nothing_ag
     for tenant in &mut tenants {
         tenant.cut_off().await;
     }
-    let again = House::on(&house.database, sharing());
+    let again = House::on(&house.database, copies());
     drop(house);
     write(&again, &tenants[1], 0, 300).await;
     tenants[0].sink_comes_back();

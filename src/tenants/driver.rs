@@ -173,7 +173,7 @@ impl Driver {
             let kept = found.copy.is_none() && !found.parked;
             found.hold = kept.then_some(start.confirmed);
             let Some(want) = want else { continue };
-            let since = since_in(&start, want.since.as_ref());
+            let since = since_in(&start, want.since.as_ref(), start.flushed);
             match since.filter(|since| *since < start.confirmed) {
                 Some(since) if found.copy.is_some() => self.let_in_apart(place, want, since),
                 _ => {
@@ -250,7 +250,7 @@ impl Driver {
         }
         for place in 0..self.places.len() {
             let Some(want) = self.places[place].want.take() else { continue };
-            let since = since_in(&start, want.since.as_ref()).filter(|since| *since >= start.confirmed);
+            let since = since_in(&start, want.since.as_ref(), start.flushed).filter(|since| *since >= start.confirmed);
             // Who misses nothing of what was passed, or everything, begins where the others are.
             let skip = since.unwrap_or(passed).max(start.confirmed);
             self.let_in(place, want, StreamStart { confirmed: skip, ..start.clone() }, skip, false);

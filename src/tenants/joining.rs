@@ -19,7 +19,7 @@ impl Driver {
             };
             let Some(start) = self.start.clone() else { continue };
             let passed = self.passed();
-            let since = since_in(&start, want.since.as_ref());
+            let since = since_in(&start, want.since.as_ref(), passed);
             let within = since.filter(|since| *since >= self.confirmed);
             let again = match since {
                 _ if self.places[place].copy.is_some() && since.is_some_and(|since| since < passed) => {
@@ -103,7 +103,9 @@ impl Driver {
     }
 }
 
-/// Where a destination has everything up to in the log of that source.
-pub(super) fn since_in(start: &StreamStart, since: Option<&Since>) -> Option<Position> {
-    since.filter(|since| since.source == start.identity && !start.created).map(|since| since.position)
+/// Where a destination has everything up to in the log of that source. Behind the end of the log (`end` is what is known of it) it
+/// says nothing: the log went back, and what is written there now is something else.
+pub(super) fn since_in(start: &StreamStart, since: Option<&Since>, end: Position) -> Option<Position> {
+    let known = since.filter(|since| since.source == start.identity && !start.created)?.position;
+    (known <= start.flushed.max(end)).then_some(known)
 }

@@ -27,7 +27,7 @@ pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use settings::{
     FailingSettings, GuestSettings, Login, PipelineSettings, SearchEngine, SearchSettings, ServerSettings, Settings,
-    SinkSettings, SourceSettings,
+    SinkSettings, SourceSettings, TOKEN_BYTES_MIN,
 };
 pub use units::{duration, size};
 

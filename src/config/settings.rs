@@ -60,6 +60,16 @@ pub enum SinkSettings {
     Stdout,
 }
 
+impl SinkSettings {
+    /// Where documents go that are written under `name`: two sinks may lead to one search engine.
+    pub fn place(&self, name: &str) -> String {
+        match self {
+            SinkSettings::Search(search) => search.url.expose().trim_end_matches('/').to_owned(),
+            SinkSettings::Lines(_) | SinkSettings::Stdout => format!("sink {name}"),
+        }
+    }
+}
+
 /// A search engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchSettings {
@@ -186,6 +196,9 @@ impl Settings {
         parts(self).is_some_and(|these| Some(these) == parts(other))
     }
 }
+
+/// Bytes of the server's token at least: a shorter one could be guessed.
+pub const TOKEN_BYTES_MIN: usize = 16;
 
 /// `[server]`
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -104,6 +104,37 @@ pub struct CapturedTable {
     pub columns: Columns,
 }
 
+impl CapturedTable {
+    /// Adds what somebody else captures of the same table.
+    pub fn add(&mut self, keys: &[String], columns: &Columns) {
+        merge(&mut self.keys, keys);
+        match (&mut self.columns, columns) {
+            (Columns::Listed(have), Columns::Listed(more)) => merge(have, more),
+            (columns, Columns::Any) => *columns = Columns::Any,
+            (Columns::Any, Columns::Listed(_)) => {}
+        }
+    }
+
+    /// Whether it holds all that `other`, of the same table, needs.
+    pub fn covers(&self, other: &CapturedTable) -> bool {
+        let all = |have: &[String], wanted: &[String]| wanted.iter().all(|column| have.contains(column));
+        all(&self.keys, &other.keys)
+            && match (&self.columns, &other.columns) {
+                (Columns::Any, _) => true,
+                (Columns::Listed(_), Columns::Any) => false,
+                (Columns::Listed(have), Columns::Listed(wanted)) => all(have, wanted),
+            }
+    }
+}
+
+fn merge(have: &mut Vec<String>, more: &[String]) {
+    for column in more {
+        if !have.contains(column) {
+            have.push(column.clone());
+        }
+    }
+}
+
 /// An open stream of changes.
 #[async_trait]
 pub trait ChangeStream: Send {
@@ -157,6 +188,24 @@ pub struct StreamStart {
     pub catalog: Catalog,
 }
 
+impl StreamStart {
+    /// Whether it brings everything behind `confirmed` of what a stream that began as `before` would have brought: the same source,
+    /// which has neither gone back nor lost commits nor let go of anything since. The slots may be two.
+    pub fn goes_on(&self, before: &StreamStart, confirmed: Position) -> bool {
+        let (was, is) = (&before.identity, &self.identity);
+        (&was.system_identifier, was.timeline, &was.database) == (&is.system_identifier, is.timeline, &is.database)
+            && !self.created
+            && !self.lost_commits(before)
+            && self.confirmed <= confirmed
+            && self.flushed >= confirmed
+    }
+
+    /// Whether the source has recovered since from a crash that may have lost commits.
+    pub fn lost_commits(&self, before: &StreamStart) -> bool {
+        self.loses_commits && self.crash_sign != before.crash_sign
+    }
+}
+
 /// A fingerprint for each captured table.
 pub type Catalog = BTreeMap<TableName, String>;
 
@@ -191,4 +240,27 @@ pub enum CaptureEvent {
         /// Where.
         position: Position,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(keys: &[&str], columns: Columns) -> CapturedTable {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        CapturedTable { table: TableName::new("public", "t"), keys, columns }
+    }
+
+    #[test]
+    fn what_is_captured_for_several_covers_each_of_them_and_no_more() {
+        let listed = |columns: &[&str]| Columns::Listed(columns.iter().map(|column| (*column).to_owned()).collect());
+        let (one, other) = (table(&["id"], listed(&["a"])), table(&["code", "id"], listed(&["b"])));
+        let mut both = one.clone();
+        both.add(&other.keys, &other.columns);
+        assert_eq!(both, table(&["id", "code"], listed(&["a", "b"])));
+        assert!(both.covers(&one) && both.covers(&other));
+        assert!(!one.covers(&both) && !both.covers(&table(&["id"], Columns::Any)));
+        both.add(&[], &Columns::Any);
+        assert!(both.covers(&table(&["id"], Columns::Any)));
+    }
 }

@@ -15,20 +15,7 @@ pub fn captured_tables(declaration: &Declaration, schema: &str) -> Vec<CapturedT
             keys: Vec::new(),
             columns: Columns::Listed(Vec::new()),
         });
-        merge(&mut captured.keys, &table.keys);
-        match (&mut captured.columns, &table.columns) {
-            (Columns::Listed(have), Columns::Listed(more)) => merge(have, more),
-            (columns, Columns::Any) => *columns = Columns::Any,
-            (Columns::Any, Columns::Listed(_)) => {}
-        }
+        captured.add(&table.keys, &table.columns);
     }
     tables.into_values().collect()
-}
-
-fn merge(have: &mut Vec<String>, more: &[String]) {
-    for column in more {
-        if !have.contains(column) {
-            have.push(column.clone());
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::catalog::TableFacts;
 use super::error::{failed, said};
@@ -213,6 +214,13 @@ pub(super) async fn ensure(
     };
     // Whatever it was, the connection leaves the transaction.
     let _ = client.batch_execute("rollback").await;
+    if error.code() == Some(&SqlState::DUPLICATE_OBJECT) {
+        // Pipelines that share a source begin at once: another one was faster.
+        let now = self::facts(client, name).await?;
+        if now.as_ref() != facts {
+            return Box::pin(ensure(client, options, version, tables, now.as_ref())).await;
+        }
+    }
     Err(match error.as_db_error() {
         Some(database) => Failure::transient(format!("failed to {verb} publication {name}: {}", said(database)))
             .with_advice(format!("it is tried again; or let somebody who may run: {statement}")),

@@ -61,7 +61,9 @@ impl Presence {
             let request =
                 OpenRequest { tables: &tables, known: true, since: None, on_lost: OnLostSlot::Refuse, observer };
             let opened = match shared.source().on_copy(&name)?.open(&request).await {
-                Ok(stream) if before.is_none_or(|before| goes_on(&before, stream.start(), &ties)) => Ok(stream),
+                Ok(stream) if before.is_none_or(|before| stream.start().goes_on(&before, ties.confirmed())) => {
+                    Ok(stream)
+                }
                 Ok(_) => Err(Failure::fatal(format!("slot {name} is not where the pipeline was"))),
                 Err(failure) => Err(failure),
             };
@@ -104,16 +106,6 @@ impl Presence {
             }
         })
     }
-}
-
-/// Whether a copy is of the same source, and has everything that the pipeline has not confirmed.
-fn goes_on(before: &StreamStart, now: &StreamStart, ties: &super::place::Ties) -> bool {
-    let (was, is) = (&before.identity, &now.identity);
-    let crashed = now.loses_commits && now.crash_sign != before.crash_sign;
-    (&was.system_identifier, was.timeline, &was.database) == (&is.system_identifier, is.timeline, &is.database)
-        && !now.created
-        && !crashed
-        && now.confirmed <= ties.confirmed()
 }
 
 /// The stream of a copy.

@@ -6,7 +6,6 @@ use tokio::sync::oneshot;
 
 use super::driver::Driver;
 use super::place::{Ended, Place, SlotCopy, Want};
-use super::union::covers;
 use crate::edges::{Failure, FailureClass};
 use crate::model::Position;
 use crate::pipeline::queue::QueueReceiver;
@@ -84,7 +83,7 @@ impl Driver {
             Command::Attach { tenant, number, token, queue } => {
                 let Some(place) = self.of_stream(&tenant, number) else { return };
                 // Otherwise it would be told that nothing concerns it. It asks again.
-                if !covers(&self.captured, &self.places[place].tables) {
+                if !self.covers(&self.places[place].tables) {
                     self.widen = true;
                     return;
                 }

@@ -1,7 +1,7 @@
 //! The driver: the one task that holds the shared stream. It waits until the pipelines are there, opens, and lets in who comes
 //! later; what it does with each event is in `pump`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +14,6 @@ use super::everyone::Everyone;
 use super::joining::since_in;
 use super::options::SharingOptions;
 use super::place::{Ended, Place, Ties};
-use super::union::union;
 use crate::edges::{
     CapturedTable, Catalog, ChangeStream, Failure, FailureClass, Observer, OnLostSlot, OpenRequest, SharedSource,
     Silent, StreamStart, Waiting,
@@ -110,7 +109,7 @@ impl Driver {
         while self.gather().await {
             match self.open().await {
                 Ok(stream) => self.pump(stream).await,
-                Err(failure) => self.refuse(failure).await,
+                Err(failure) => self.refuse(&failure),
             }
             self.answer_leaving();
         }
@@ -192,8 +191,14 @@ impl Driver {
         // Those on copies come back.
         let here = |place: &&Place| place.want.is_some() || place.ties.is_some();
         let of = |place: &Place| place.want.as_ref().map_or(place.tables.clone(), |want| want.tables.clone());
-        let tables: Vec<_> = self.places.iter().filter(here).flat_map(of).collect();
-        self.captured = union(tables.iter());
+        let mut captured: BTreeMap<TableName, CapturedTable> = BTreeMap::new();
+        for table in self.places.iter().filter(here).flat_map(of) {
+            match captured.get_mut(&table.table) {
+                Some(have) => have.add(&table.keys, &table.columns),
+                None => drop(captured.insert(table.table.clone(), table)),
+            }
+        }
+        self.captured = captured.into_values().collect();
         self.widen = false;
         let wants = |test: fn(&super::place::Want) -> bool| {
             self.places.iter().filter(here).any(|place| place.want.as_ref().is_none_or(test))
@@ -229,14 +234,7 @@ impl Driver {
             }
         };
         let (start, passed) = (stream.start().clone(), self.passed);
-        let before = self.start.as_ref();
-        let goes_on = before.is_some_and(|before| {
-            before.identity == start.identity
-                && !start.created
-                && (!start.loses_commits || before.crash_sign == start.crash_sign)
-                && start.confirmed <= passed.max(self.confirmed)
-                && start.flushed >= passed
-        });
+        let goes_on = self.start.as_ref().is_some_and(|before| start.goes_on(before, passed));
         if !goes_on {
             return Err(Failure::transient("the source is not where it was when its stream was opened again"));
         }
@@ -320,7 +318,7 @@ impl Driver {
 
     /// The stream could not be opened. What a person must act on may be one pipeline's alone, whose own look at its tables finds it
     /// when all of them ask again.
-    async fn refuse(&mut self, failure: Failure) {
+    fn refuse(&mut self, failure: &Failure) {
         self.start = None;
         let fatal = failure.class == FailureClass::Fatal;
         self.refused = if fatal { self.refused + 1 } else { 0 };
@@ -333,7 +331,7 @@ impl Driver {
             if let Some(waiting) = failure.waiting() {
                 told = told.waiting_on(waiting);
             }
-            if let Some(cause) = std::error::Error::source(&failure) {
+            if let Some(cause) = std::error::Error::source(failure) {
                 told = told.with_source(cause.to_string());
             }
             let _ = want.reply.send(Err(told));
@@ -349,6 +347,12 @@ impl Driver {
 
     pub fn find(&self, tenant: &str) -> Option<usize> {
         self.places.iter().position(|place| place.name == tenant)
+    }
+
+    /// Whether the stream brings all that these need.
+    pub fn covers(&self, tables: &[CapturedTable]) -> bool {
+        let of = |table: &CapturedTable| self.captured.iter().find(|have| have.table == table.table);
+        tables.iter().all(|table| of(table).is_some_and(|have| have.covers(table)))
     }
 
     /// How far the stream ever was.

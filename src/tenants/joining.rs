@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::driver::Driver;
 use super::place::{Entry, Joined, Ties, Want};
-use super::union::covers;
 use crate::edges::{Failure, Since, StreamStart, Waiting};
 use crate::model::Position;
 
@@ -26,13 +25,13 @@ impl Driver {
                     self.let_in_apart(place, want, since.unwrap_or(passed));
                     continue;
                 }
-                _ if !covers(&self.captured, &want.tables) && !want.quiet => {
+                _ if !self.covers(&want.tables) && !want.quiet => {
                     // Nobody else is to wait for that.
                     let failure = Failure::transient("the stream was opened without the pipeline's tables");
                     let _ = want.reply.send(Err(failure));
                     continue;
                 }
-                _ if !covers(&self.captured, &want.tables) => true,
+                _ if !self.covers(&want.tables) => true,
                 // It misses something that can still be had.
                 Some(since) if since < passed && within.is_some() => {
                     if passed.bytes() - self.confirmed.bytes() > self.options.rewind_within {
@@ -53,7 +52,7 @@ impl Driver {
             }
             self.let_in(place, want, StreamStart { confirmed: passed, created: false, ..start }, passed, true);
         }
-        reopen && self.reopened.elapsed() >= self.options.reopen_every
+        reopen
     }
 
     /// Lets a pipeline in among the others: what is at or before `skip` it has. `late` when `start` is not of now.

@@ -33,7 +33,6 @@ mod options;
 mod place;
 mod pump;
 mod stream;
-mod union;
 
 pub use capture::SharedCapture;
 pub use options::SharingOptions;

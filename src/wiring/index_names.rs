@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{PipelineSettings, Settings, SinkSettings};
+use crate::config::{PipelineSettings, Settings};
 use crate::edges::Failure;
 
 /// See the module.
@@ -75,10 +75,6 @@ impl IndexNames {
     }
 }
 
-/// Where a pipeline writes: two sinks may lead to one search engine.
 fn place(settings: &Settings, pipeline: &PipelineSettings) -> String {
-    match settings.sinks.get(&pipeline.sink) {
-        Some(SinkSettings::Search(search)) => search.url.expose().trim_end_matches('/').to_owned(),
-        _ => format!("sink {}", pipeline.sink),
-    }
+    settings.sinks.get(&pipeline.sink).map(|sink| sink.place(&pipeline.sink)).unwrap_or_default()
 }

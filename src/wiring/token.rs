@@ -11,13 +11,11 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng;
 
-use crate::config::{Secret, ServerSettings};
+use crate::config::{Secret, ServerSettings, TOKEN_BYTES_MIN};
 use crate::edges::Failure;
 
 /// Bytes of a token's file at most.
 const FILE_BYTES_MAX: u64 = 4 << 10;
-/// Fewer could be guessed.
-const TOKEN_BYTES_MIN: usize = 16;
 
 /// Where the token of a server is kept that does not have it in its configuration.
 pub fn token_file(server: &ServerSettings, configuration: &Path) -> PathBuf {

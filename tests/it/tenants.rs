@@ -10,6 +10,7 @@ use crate::support::postgres::Database;
 
 mod coming;
 mod detached;
+mod streams;
 mod together;
 
 /// Small, so that a test fills every queue in a moment.

@@ -16,10 +16,9 @@ pub(super) fn check(
     spots: &[Spot],
     collector: &Collector<'_>,
 ) {
-    let place = |pipeline: &PipelineSettings| match sinks.get(&pipeline.sink) {
-        Some(SinkSettings::Search(search)) => Some(search.url.expose().trim_end_matches('/').to_owned()),
-        _ => None,
-    };
+    // Lines have no indexes whose names could meet.
+    let search = |sink: &&SinkSettings| matches!(sink, SinkSettings::Search(_));
+    let place = |pipeline: &PipelineSettings| Some(sinks.get(&pipeline.sink).filter(search)?.place(&pipeline.sink));
     for pipeline in pipelines {
         let Some(here) = place(pipeline) else { continue };
         let longer = &pipeline.index_prefix;

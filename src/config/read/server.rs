@@ -1,10 +1,7 @@
 //! `[server]`: where health, metrics and status are served.
 
-use crate::config::ServerSettings;
 use crate::config::table::Table;
-
-/// A shorter one could be guessed.
-const TOKEN_BYTES_MIN: usize = 16;
+use crate::config::{ServerSettings, TOKEN_BYTES_MIN};
 
 pub(in crate::config) fn read(mut table: Table<'_, '_>) -> Option<ServerSettings> {
     let listen = table.get("listen").map(|entry| {

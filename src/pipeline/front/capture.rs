@@ -290,12 +290,10 @@ fn changed(before: &Catalog, now: &Catalog) -> Catalog {
 /// A stream that was opened again must go on where the last one was; otherwise only the comparison at a start knows what
 /// follows.
 fn goes_on(before: &StreamStart, confirmed: Position, next_xid: u64, now: &StreamStart) -> Result<(), Failure> {
-    let crashed = now.loses_commits && now.crash_sign != before.crash_sign;
-    let gone_back = now.flushed < confirmed || now.next_xid < next_xid;
-    if now.identity == before.identity && !now.created && !crashed && !gone_back && now.confirmed <= confirmed {
+    let (was, is) = (&before.identity, &now.identity);
+    if was.slot == is.slot && now.goes_on(before, confirmed) && now.next_xid >= next_xid {
         return Ok(());
     }
-    let (was, is) = (&before.identity, &now.identity);
     Err(Failure::restart(format!(
         "the source is not where it was: slot {} of database {} (system {}, timeline {}) was confirmed to {confirmed} and \
          now says {} (system {}, timeline {}, log to {}{}{})",
@@ -308,6 +306,6 @@ fn goes_on(before: &StreamStart, confirmed: Position, next_xid: u64, now: &Strea
         is.timeline,
         now.flushed,
         if now.created { ", slot made anew" } else { "" },
-        if crashed { ", recovered from a crash that may have lost commits" } else { "" },
+        if now.lost_commits(before) { ", recovered from a crash that may have lost commits" } else { "" },
     )))
 }

@@ -30,6 +30,7 @@ pub struct Case {
     wasm: Vec<u8>,
     pub config: Value,
     pub limits: Limits,
+    on_rejected: OnRejected,
     into: Into,
     pub client: Client,
     watch: Arc<Watch>,
@@ -120,6 +121,7 @@ impl Case {
             wasm,
             config,
             limits: Limits { cpu: Duration::from_millis(200), wall: Duration::from_secs(5), ..Limits::default() },
+            on_rejected: OnRejected::Quarantine,
             into: Into::Lines(folder().join(format!("{schema}.ndjson"))),
             client,
             watch: Arc::default(),
@@ -177,7 +179,7 @@ impl Case {
             .with_schema(&*self.schema)
             .with_limits(limits())
             .with_observer(Arc::clone(&self.watch) as _)
-            .with_failure_policies(FailurePolicies::all(OnRejected::Quarantine));
+            .with_failure_policies(FailurePolicies::all(self.on_rejected));
         self.running = Some(self.stage.run(engine));
     }
 
@@ -324,8 +326,10 @@ impl Case {
         self.await_all().await;
     }
 
-    /// One that ends when it is asked which documents a row leads to: with which error. With a mended builder nothing is lost.
+    /// One that fails when it is asked which documents a row leads to, and whose operator wants it to end then: with which error. With
+    /// a mended builder nothing is lost.
     pub async fn ends(mut self, error: &str) {
+        self.on_rejected = OnRejected::Stop;
         self.start().await;
         self.await_all().await;
         self.sql("insert into evil values ('evil-1', 'one'); update evil set name = 'changed' where id = 'good-1'")

@@ -8,7 +8,7 @@ use docmill::Engine;
 use docmill::edges::{ChangeCapture, Failure, Observer, PassReport, SharedSource};
 use docmill::model::PassReason;
 use docmill::opensearch::{OpenSearch as Search, OpenSearchOptions};
-use docmill::pipeline::{FailurePolicies, FlowLimits, OnRejected};
+use docmill::pipeline::{BatchPolicy, FailurePolicies, FlowLimits, OnRejected};
 use docmill::postgres::{Postgres, PostgresOptions, PostgresTenant};
 use docmill::tenants::{SharedCapture, SharingOptions};
 use serde_json::{Value, json};
@@ -67,14 +67,12 @@ impl House {
 
     /// Runs statements.
     pub async fn sql(&self, statements: &str) {
-        let client = self.database.connect().await;
-        client.batch_execute(statements).await.unwrap_or_else(|error| panic!("{statements}: {error}"));
+        self.database.sql(statements).await;
     }
 
     /// One text from the database.
     pub async fn ask(&self, query: &str) -> String {
-        let row = self.database.connect().await.query_one(query, &[]).await;
-        row.unwrap_or_else(|error| panic!("{query}: {error}")).get(0)
+        self.database.ask(query).await
     }
 
     /// The slots of this database, each with what it is confirmed to.
@@ -132,7 +130,7 @@ impl Tenant {
         this
     }
 
-    /// Begins to run, with a queue of a few hundred changes.
+    /// Begins to run, with room for a few hundred changes.
     pub async fn run(&mut self, capture: Arc<dyn ChangeCapture>) {
         let options = OpenSearchOptions {
             url: self.proxy.search().url.clone(),
@@ -149,11 +147,14 @@ impl Tenant {
             ..FlowLimits::default()
         };
         let builder = Arc::new(Rowwise::new("b"));
+        // So that a few hundred changes are all that may be under way.
+        let batch = BatchPolicy { max_changes: 100, ..BatchPolicy::default() };
         let engine = Engine::new(capture, builder, sink)
             .with_name(self.name.as_str())
             .with_schema(self.name.as_str())
             .with_observer(Arc::clone(&self.seen) as _)
             .with_limits(limits)
+            .with_batch(batch)
             .with_failure_policies(FailurePolicies::all(OnRejected::Stop));
         self.running = Some(Running::start(engine));
     }

@@ -36,6 +36,18 @@ impl Database {
     pub async fn connect(&self) -> Client {
         connect(&self.url).await
     }
+
+    /// Runs statements.
+    pub async fn sql(&self, statements: &str) {
+        let client = self.connect().await;
+        client.batch_execute(statements).await.unwrap_or_else(|error| panic!("{statements}: {error}"));
+    }
+
+    /// One text.
+    pub async fn ask(&self, query: &str) -> String {
+        let row = self.connect().await.query_one(query, &[]).await;
+        row.unwrap_or_else(|error| panic!("{query}: {error}")).get(0)
+    }
 }
 
 /// A cluster of the test's own: no fsync, the given settings on top.

@@ -77,14 +77,12 @@ impl Stand {
 
     /// Runs statements.
     pub async fn sql(&self, statements: &str) {
-        let client = self.database.connect().await;
-        client.batch_execute(statements).await.unwrap_or_else(|error| panic!("{statements}: {error}"));
+        self.database.sql(statements).await;
     }
 
     /// One text from the database.
     pub async fn ask(&self, query: &str) -> String {
-        let row = self.database.connect().await.query_one(query, &[]).await;
-        row.unwrap_or_else(|error| panic!("{query}: {error}")).get(0)
+        self.database.ask(query).await
     }
 
     /// Where the source's log ends now.

@@ -37,8 +37,7 @@ impl Things {
 
     /// Runs statements.
     pub async fn sql(&self, statements: &str) {
-        let client = self.database.connect().await;
-        client.batch_execute(statements).await.unwrap_or_else(|error| panic!("{statements}: {error}"));
+        self.database.sql(statements).await;
     }
 
     /// Keeps the index in step by this builder.

@@ -157,7 +157,7 @@ async fn a_component_of_too_many_parts_is_told_which_and_how_many() {
         let failure = guest.load(limits).await.unwrap_err();
         is(&failure, FailureClass::Fatal, part);
         is(&failure, FailureClass::Fatal, "builder of pipeline test, describe");
-        assert!(failure.advice().is_some_and(|advice| advice.contains("raise the limit")), "{failure}");
+        assert!(failure.advice().is_some_and(|advice| advice.contains("fewer parts, or raise `")), "{failure}");
         the_runtime_goes_on().await;
     }
 }

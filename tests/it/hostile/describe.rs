@@ -10,7 +10,7 @@ use crate::wasm::handmade::harmless;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_in_describe_ends_with_the_cpu_budget() {
     let error =
-        "builder of pipeline hostile, describe: … are over the limit cpu of 200ms…: it said: it logged nothing; …";
+        "builder of pipeline hostile, describe: … are over the limit cpu of 200ms…: it said: nothing; …";
     Case::of("endless loop in describe").await.never_starts(error).await;
 }
 
@@ -23,7 +23,7 @@ async fn a_panic_in_describe_is_said_with_its_place() {
 async fn a_describe_that_allocates_without_end_meets_the_memory_limit() {
     let mut case = Case::of("allocate in describe").await;
     case.limits.cpu = Duration::from_secs(2);
-    case.never_starts("builder of pipeline hostile, describe: … is over the limit json_memory_bytes of 134217728: it said: it logged nothing; …").await;
+    case.never_starts("builder of pipeline hostile, describe: … is over the limit json_memory_bytes of 134217728: it said: nothing; …").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,7 @@ use crate::wasm::handmade::harmless;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_in_describe_ends_with_the_cpu_budget() {
-    let error =
-        "builder of pipeline hostile, describe: … are over the limit cpu of 200ms…: it said: nothing; …";
+    let error = "builder of pipeline hostile, describe: … are over the limit cpu of 200ms…: it said: nothing; …";
     Case::of("endless loop in describe").await.never_starts(error).await;
 }
 

@@ -58,10 +58,12 @@ pub async fn measure(ground: &Ground, tenants: u32, name: &'static str, users: u
     }
     place.settled().await;
 
+    let sessions = sessions(&client).await;
     let begin = Instant::now();
     let mut running = Tenants { docmill: shop.run(), count: tenants };
     let course = follow(ground, &place, &mut running, Until::Has(i64::from(each), last), false).await;
     live(&running.docmill, tenants).await;
+    eprintln!("{name}: {} sessions of PostgreSQL", self::sessions(&client).await - sessions);
     let wrong = wrong(&place, tenants).await;
     Box::new(running).end(&place).await;
 
@@ -108,6 +110,12 @@ async fn live(docmill: &Docmill, tenants: u32) {
         assert!(begin.elapsed() < PATIENCE, "not all are live: {}", docmill.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// How many this database has had.
+async fn sessions(client: &tokio_postgres::Client) -> i64 {
+    let sql = "select sessions from pg_stat_database where datname = current_database()";
+    client.query_one(sql, &[]).await.expect("PostgreSQL 14 or later").get(0)
 }
 
 struct Tenants {

@@ -4,8 +4,8 @@
 //!
 //! 1. To the waiting tenant that holds the fewest; among equals to the one that has waited longest. A tenant's own waits are
 //!    answered in their order.
-//! 2. The last few permits ([`Shares::reserved`]) go only to tenants that hold none: a newcomer need not wait until a call of
-//!    somebody else ends, however many the others hold.
+//! 2. Where there are several tenants, the last few permits ([`Shares::reserved`]) go only to those that hold none: a newcomer need
+//!    not wait until a call of somebody else ends, however many the others hold.
 //! 3. A tenant that holds its part ([`Shares::part`]) gets more only while no other one holds or waits. So a tenant alone has all
 //!    but the reserve, and once there are others it falls back to its part as its permits come back.
 //!
@@ -36,6 +36,13 @@ impl Shares {
     }
 }
 
+impl Shares {
+    fn in_range(self) -> Self {
+        let capacity = self.capacity.max(1);
+        Self { capacity, part: self.part.max(1), reserved: self.reserved.min(capacity - 1) }
+    }
+}
+
 /// See the module.
 #[derive(Clone)]
 pub struct FairShare(Arc<Mutex<State>>);
@@ -43,9 +50,25 @@ pub struct FairShare(Arc<Mutex<State>>);
 impl FairShare {
     /// Shares with nothing held. What is out of range is moved into it.
     pub fn new(shares: Shares) -> Self {
-        let capacity = shares.capacity.max(1);
-        let shares = Shares { capacity, part: shares.part.max(1), reserved: shares.reserved.min(capacity - 1) };
-        Self(Arc::new(Mutex::new(State { shares, free: capacity, turn: 0, tenants: HashMap::new() })))
+        Self(Arc::new(Mutex::new(State { shares: shares.in_range(), held: 0, turn: 0, tenants: HashMap::new() })))
+    }
+
+    /// From now on they are divided so. What is held beyond it is handed out no more when it comes back.
+    pub fn set(&self, shares: Shares) {
+        let mut state = self.state();
+        state.shares = shares.in_range();
+        self.give(&mut state);
+    }
+
+    /// How many are held.
+    pub fn held(&self) -> usize {
+        self.state().held
+    }
+
+    /// Whether nobody who holds some could have one more.
+    pub fn is_used_up(&self) -> bool {
+        let state = self.state();
+        state.free() <= state.reserved()
     }
 
     /// The tenant of that name. Handles of one name are one tenant.
@@ -68,7 +91,7 @@ impl FairShare {
             match wait.answer.send(permit) {
                 Ok(()) => {
                     tenant.held += 1;
-                    state.free -= 1;
+                    state.held += 1;
                 }
                 // Who waited is gone; its permit was never counted, and the lock is ours.
                 Err(mut permit) => {
@@ -83,8 +106,8 @@ impl FairShare {
 impl fmt::Debug for FairShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
-        let (shares, free, tenants) = (state.shares, state.free, state.tenants.len());
-        f.debug_struct("FairShare").field("shares", &shares).field("free", &free).field("tenants", &tenants).finish()
+        let (shares, held, tenants) = (state.shares, state.held, state.tenants.len());
+        f.debug_struct("FairShare").field("shares", &shares).field("held", &held).field("tenants", &tenants).finish()
     }
 }
 
@@ -142,7 +165,7 @@ impl Drop for Permit {
             return;
         }
         let mut state = self.share.state();
-        state.free += 1;
+        state.held -= 1;
         if let Some(tenant) = state.tenants.get_mut(&self.tenant) {
             tenant.held -= 1;
         }
@@ -153,7 +176,7 @@ impl Drop for Permit {
 
 struct State {
     shares: Shares,
-    free: usize,
+    held: usize,
     /// Of the next wait.
     turn: u64,
     tenants: HashMap<Arc<str>, Standing>,
@@ -173,6 +196,14 @@ struct Wait {
 }
 
 impl State {
+    fn free(&self) -> usize {
+        self.shares.capacity.saturating_sub(self.held)
+    }
+
+    fn reserved(&self) -> usize {
+        if self.tenants.len() > 1 { self.shares.reserved } else { 0 }
+    }
+
     /// Who gets a permit now, if anybody does. When the tenant that holds the fewest may have none, nobody may.
     fn next(&self) -> Option<Arc<str>> {
         let waiting =
@@ -184,9 +215,9 @@ impl State {
     fn may(&self, name: &str, held: usize) -> bool {
         let alone = || self.tenants.iter().all(|(other, tenant)| **other == *name || tenant.idle());
         match held {
-            0 => self.free > 0,
-            held if held < self.shares.part => self.free > self.shares.reserved,
-            _ => self.free > self.shares.reserved && alone(),
+            0 => self.free() > 0,
+            held if held < self.shares.part => self.free() > self.reserved(),
+            _ => self.free() > self.reserved() && alone(),
         }
     }
 
@@ -302,7 +333,22 @@ mod tests {
         assert_eq!(share.state().tenants.len(), 1);
         drop(permit);
         assert!(share.state().tenants.is_empty());
-        assert_eq!(share.state().free, 4);
+        assert_eq!(share.state().free(), 4);
+    }
+
+    #[test]
+    fn fewer_permits_are_a_matter_of_waiting_and_more_are_there_at_once() {
+        let share = FairShare::new(Shares { capacity: 4, part: 4, reserved: 1 });
+        let one = share.tenant("one");
+        let mut held = all(&one);
+        assert_eq!(held.len(), 4, "nobody else is there to set one aside for");
+        share.set(Shares { capacity: 2, part: 2, reserved: 0 });
+        let mut waiting = begun(&one);
+        assert!(now(&mut waiting).is_none());
+        held.truncate(2);
+        assert!(now(&mut waiting).is_none() && share.is_used_up());
+        share.set(Shares { capacity: 3, part: 3, reserved: 0 });
+        assert!(now(&mut waiting).is_some());
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -319,7 +365,7 @@ mod tests {
         for done in futures_util::future::join_all(each).await {
             done.expect("it was answered");
         }
-        assert_eq!(share.state().free, 4);
+        assert_eq!(share.state().free(), 4);
         assert!(share.state().tenants.is_empty());
     }
 
@@ -366,7 +412,7 @@ mod tests {
                 }
                 waiting = still;
                 let free = capacity - held.len();
-                prop_assert_eq!(share.state().free, free);
+                prop_assert_eq!(share.state().free(), free);
                 for (tenant, _) in &waiting {
                     let has = before(*tenant, &held);
                     // Who waits has a reason to: nothing is free, what is left is the reserve and it holds some already, it has its
@@ -378,7 +424,7 @@ mod tests {
             }
             drop(waiting);
             drop(held);
-            prop_assert_eq!(share.state().free, capacity);
+            prop_assert_eq!(share.state().free(), capacity);
         }
     }
 }

@@ -20,7 +20,7 @@ use super::names::check_prefix;
 use super::options::OpenSearchOptions;
 use super::quarantine::Quarantine;
 use super::request_size::RequestSize;
-use crate::edges::{Failure, IndexAdmin, Ownership, Sink, State, Write, WriteOutcome};
+use crate::edges::{Failure, IndexAdmin, Ownership, Sink, State, Tenant, Write, WriteOutcome};
 use crate::model::{QuarantineRecord, Rejection};
 
 /// An OpenSearch (2 or 3) or Elasticsearch (8 or 9) as a sink.
@@ -30,6 +30,7 @@ pub struct OpenSearch {
     pub(super) engine: Engine,
     pub(super) version: String,
     pressure: Arc<Pressure>,
+    requests: Tenant,
     quarantine: Quarantine,
     this: Weak<OpenSearch>,
 }
@@ -109,7 +110,11 @@ impl OpenSearch {
         pressure: Arc<Pressure>,
     ) -> Result<Arc<Self>, Failure> {
         let quarantine = Quarantine::load(&client, &options.index_prefix).await?;
-        Ok(Arc::new_cyclic(|this| Self { client, options, engine, version, pressure, quarantine, this: this.clone() }))
+        let requests = pressure.flight.tenant(&options.index_prefix);
+        Ok(Arc::new_cyclic(|this| {
+            let this = this.clone();
+            Self { client, options, engine, version, pressure, requests, quarantine, this }
+        }))
     }
 
     /// For how long indexes remember the versions of deletions.
@@ -129,7 +134,7 @@ impl OpenSearch {
         ownership: &dyn Ownership,
     ) -> Result<Vec<WriteOutcome>, Failure> {
         let Pressure { flight, size } = &*self.pressure;
-        let mut slot = flight.enter().await;
+        let mut slot = Flight::enter(&self.requests).await;
         let body = bulk::encode(writes);
         let all = |outcome: WriteOutcome| Ok(vec![outcome; writes.len()]);
         // Not before there was room, for which it may have waited long.

@@ -9,7 +9,6 @@ use std::time::Instant;
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Client;
 
 use super::fetch::{self, RunError};
@@ -17,7 +16,7 @@ use super::params::Param;
 use super::plan::Plan;
 use super::pool::Lease;
 use super::query_set::{Call, Queries};
-use crate::edges::{Failure, FailureClass, IdCursor};
+use crate::edges::{Failure, FailureClass, IdCursor, Permit};
 use crate::model::Query;
 
 /// A wide query may take that many times as long as another statement: its whole answer is stored before it is read.
@@ -33,7 +32,7 @@ pub(super) struct Ids {
     read: VecDeque<String>,
     /// Queries that yield more than was read at once. What was read of them comes again, which nobody minds.
     wide: VecDeque<Query>,
-    cursor: Option<(Lease, Option<OwnedSemaphorePermit>)>,
+    cursor: Option<(Lease, Permit)>,
 }
 
 impl Ids {
@@ -80,17 +79,14 @@ impl Ids {
         })
     }
 
-    async fn declare(&self, query: &Query) -> Result<(Lease, Option<OwnedSemaphorePermit>), Failure> {
+    async fn declare(&self, query: &Query) -> Result<(Lease, Permit), Failure> {
         let calls = self.queries.calls(std::slice::from_ref(query))?;
         let [call] = calls.as_slice() else {
             return Err(Failure::deterministic("failed to read ids: no query was asked"));
         };
         let text = text_of(call)?;
         let timeout = self.queries.pool.source().options.statement_timeout * CURSOR_TIMES;
-        let kept = match &self.queries.pool.source().room {
-            Some(room) => room.keep().await,
-            None => None,
-        };
+        let kept = self.queries.pool.keep().await;
         let mut lease = self.queries.pool.lease().await?;
         let began = Instant::now();
         let declaring = async {

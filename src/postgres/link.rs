@@ -48,6 +48,11 @@ impl Link {
         Self(Arc::new(watch::Sender::new(Capture::NotYet)))
     }
 
+    /// Whether it is the same one.
+    pub fn is(&self, other: &Link) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// A stream was opened. It is lost when the guard is dropped.
     pub fn open(&self, server: ServerIdentity) -> LinkGuard {
         let mut opened = 0;

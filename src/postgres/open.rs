@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationConfig};
+use tokio_postgres::Client;
 
 use super::catalog::{self, TableFacts};
 use super::catalog_watch::CatalogWatch;
@@ -14,6 +15,7 @@ use super::fence::Fence;
 use super::heartbeat::Heartbeat;
 use super::lost_slot::{self, Settled};
 use super::overtaken::Overtaken;
+use super::pool::Pool;
 use super::privilege_watch::PrivilegeWatch;
 use super::problem::{Problem, refuse};
 use super::relation::Relations;
@@ -34,7 +36,7 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     let class = if facts.standby && request.known { FailureClass::Transient } else { FailureClass::Fatal };
     refuse(class, "capture changes from this server", &facts.problems())?;
     if source.reads {
-        check_role(source, &reader, tables).await?;
+        check_role(source, &reader.client, tables).await?;
     }
     // In this order: another process that starts at the same time makes the publication first. Seen without it, its slot would be
     // taken for one that has lost its publication.
@@ -44,7 +46,7 @@ pub(super) async fn open(source: &Arc<Source>, request: &OpenRequest<'_>) -> Res
     let quiet_for = source.quiet.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let class = if quiet_for.is_some() { FailureClass::Transient } else { FailureClass::Fatal };
     let going_on = published.as_ref().filter(|_| quiet_for.is_some());
-    let catalog = look_at_tables(&control, source.reads.then_some(&reader), tables, going_on).await?;
+    let catalog = look_at_tables(&control, source.reads.then_some(&reader.client), tables, going_on).await?;
 
     if let Some(slot) = &slot {
         refuse(FailureClass::Fatal, "use the slot", &slot::problems(&options.slot, slot, &facts.database))?;
@@ -156,17 +158,17 @@ fn slot_failed(tried: &str, slot: &str, error: PgWireError) -> Failure {
 }
 
 /// Refuses a reader that could step around the database's privileges.
-async fn check_role(source: &Source, reader: &Connection, tables: &[CapturedTable]) -> Result<(), Failure> {
-    let problems = roles::problems(source, &reader.client, tables).await?;
+async fn check_role(source: &Source, reader: &Client, tables: &[CapturedTable]) -> Result<(), Failure> {
+    let problems = roles::problems(source, reader, tables).await?;
     refuse(FailureClass::Fatal, "read as the reader role", &problems)?;
-    roles::say_if_one(source, &reader.client, tables).await
+    roles::say_if_one(source, reader, tables).await
 }
 
 /// What the catalog says of the tables, when all of them can be captured and read. With the publication of a stream that goes
 /// on, what its tables' old rows do not tell any more is made up for, and what is not there is waited for.
 async fn look_at_tables(
     control: &Connection,
-    reader: Option<&Connection>,
+    reader: Option<&Client>,
     tables: &[CapturedTable],
     going_on: Option<&publication::PublicationFacts>,
 ) -> Result<Vec<Option<TableFacts>>, Failure> {
@@ -185,7 +187,7 @@ async fn look_at_tables(
         .collect();
     problems.extend(publication::hidden_under_roots(tables, &catalog));
     let hidden = match reader {
-        Some(reader) => privileges::problems(&reader.client, tables, &catalog).await?,
+        Some(reader) => privileges::problems(reader, tables, &catalog).await?,
         None => Vec::new(),
     };
     let waits = going_on.is_some() && hidden.is_empty();
@@ -202,18 +204,35 @@ fn is_quiet(quiet_for: Option<&Catalog>, entries: &Catalog) -> bool {
 
 /// Looks at the tables that one of many flows wants of a stream that is shared, with the eyes of that flow's role, and adds to the
 /// publication what is missing.
-pub(super) async fn admit(source: &Arc<Source>, tables: &[CapturedTable]) -> Result<Admitted, Failure> {
+pub(super) async fn admit(pool: &Arc<Pool>, tables: &[CapturedTable]) -> Result<Admitted, Failure> {
+    let source = pool.source();
+    let epoch = source.link.epoch();
+    let control = match source.connections.take_control(epoch).filter(|_| source.link.lost().is_none()) {
+        Some(control) => control,
+        None => source.connect_control().await?,
+    };
+    let mut reader = pool.lease_to_prepare().await?;
+    let admitted = look(source, &control, reader.work()?.client(), tables).await?;
+    reader.rest();
+    source.connections.rest_control(control, epoch);
+    Ok(admitted)
+}
+
+async fn look(
+    source: &Source,
+    control: &Connection,
+    reader: &Client,
+    tables: &[CapturedTable],
+) -> Result<Admitted, Failure> {
     let options = &source.options;
-    let control = source.connect_control().await?;
-    let reader = source.connect_reader().await?;
     let facts = server::facts(&control.client).await?;
     let slot = slot::facts(&control.client, &options.slot).await?;
     let published = publication::facts(&control.client, &options.publication).await?;
     let before = source.admitted.load(Ordering::Acquire);
     let class = if before { FailureClass::Transient } else { FailureClass::Fatal };
     refuse(class, "capture changes from this server", &facts.problems())?;
-    check_role(source, &reader, tables).await?;
-    let catalog = look_at_tables(&control, Some(&reader), tables, published.as_ref().filter(|_| before)).await?;
+    check_role(source, reader, tables).await?;
+    let catalog = look_at_tables(control, Some(reader), tables, published.as_ref().filter(|_| before)).await?;
     if let Some(published) = &published {
         let mut problems = publication::problems(&options.publication, published, tables, &catalog);
         problems.extend(publication::hides(&control.client, published, tables, &catalog).await?);

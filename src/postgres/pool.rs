@@ -1,25 +1,21 @@
-//! [`Pool`]: the read connections of one source. A few, closed when idle, and all closed when capture reconnects.
+//! [`Pool`]: what one pipeline may have of its source's read connections ([`Connections`](super::connections::Connections)). They
+//! are closed when idle, and all of them when capture reconnects.
 //!
 //! ```text
 //! lease ─▶ untouched ─▶ busy ─▶ rested ─▶ busy ─▶ … dropped: rollback, reset all, back to the others
 //!                        └─ dropped, or failed: cancelled and closed
 //! ```
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::{Client, Error, Statement};
-use tokio_util::task::AbortOnDropHandle;
 
-use super::connect::Connection;
+use super::connections::{Portion, ReadConnection};
 use super::server::{self, ServerIdentity};
 use super::source::Source;
-use crate::edges::{Failure, FailureClass};
+use crate::edges::{Failure, FailureClass, Permit};
 
-/// Statements that a connection keeps prepared; past it all are let go.
-const STATEMENTS_MAX: usize = 512;
 /// Passes hold a connection each while they wait for documents whose rows need one.
 const READ_CONNECTIONS_LEAST: usize = 3;
 /// How long the cleaning of a connection may take until it is closed instead.
@@ -33,62 +29,26 @@ const CLEAN: &str = "rollback; close all; set session authorization default; res
 #[derive(Debug)]
 pub(super) struct Pool {
     source: Arc<Source>,
+    search_path: Arc<str>,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Idle>>,
-    sweeper: Mutex<Option<AbortOnDropHandle<()>>>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    connection: ReadConnection,
-    since: Instant,
-}
-
-/// A connection with what is prepared on it.
-#[derive(Debug)]
-pub(super) struct ReadConnection {
-    connection: Connection,
-    /// Of capture, when it was made.
-    epoch: u64,
-    statements: HashMap<Arc<str>, Statement>,
-    /// One of those that all pipelines of the source may have.
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl ReadConnection {
-    pub fn client(&self) -> &Client {
-        &self.connection.client
-    }
-
-    /// The statement, prepared at most once.
-    pub async fn prepared(&mut self, sql: &str) -> Result<Statement, Error> {
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement.clone());
-        }
-        let statement = self.connection.client.prepare(sql).await?;
-        if self.statements.len() >= STATEMENTS_MAX {
-            self.statements.clear();
-        }
-        self.statements.insert(sql.into(), statement.clone());
-        Ok(statement)
-    }
+    portion: Portion,
 }
 
 impl Pool {
     pub fn new(source: Arc<Source>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(source.options.read_connections_max.max(READ_CONNECTIONS_LEAST)));
-        let pool = Arc::new(Self { source, permits, idle: Mutex::new(Vec::new()), sweeper: Mutex::new(None) });
-        let sweeping = sweep(Arc::downgrade(&pool), pool.source.options.read_connection_idle_max);
-        let sweeper = AbortOnDropHandle::new(pool.source.runtime.spawn(sweeping));
-        *pool.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeper);
-        if let Some(room) = &pool.source.room {
-            room.shelter(&pool);
-        }
-        pool
+        let (portion, search_path) = (source.connections.portion(), source.search_path().into());
+        Arc::new(Self { source, search_path, permits, portion })
     }
 
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Leave to keep a connection while waiting for what other connections read; to be taken before that connection. However long it
+    /// takes.
+    pub async fn keep(&self) -> Permit {
+        self.portion.kept.acquire().await
     }
 
     /// A connection for the caller alone. Waits for capture to be there and for one to be free.
@@ -126,19 +86,28 @@ impl Pool {
             )));
         };
         let (epoch, captured) = ready.await?;
+        let Ok(place) = tokio::time::timeout(wait_max, self.portion.leases.acquire()).await else {
+            let count = self.source.connections.max();
+            return Err(Failure::transient(format!(
+                "failed to begin a read: all {count} read connections of the source's pipelines were busy for {wait_max:?}"
+            ))
+            .with_advice("raise read_connections_total of the source, if the server has connections to spare"));
+        };
         let lease = |connection| Lease {
             connection: Some(connection),
             state: State::Untouched,
             pool: Arc::clone(self),
-            permit: Some(permit),
+            permits: Some((permit, place)),
         };
-        if let Some(connection) = self.take_idle(epoch) {
-            return Ok(lease(connection));
+        let Source { connections, log_in, link, .. } = &*self.source;
+        if let Some(mut connection) = connections.take(log_in, &self.search_path, link, epoch) {
+            let searching = tokio::time::timeout(CLEAN_TIMEOUT, connection.search(&self.search_path));
+            // One that does not answer is closed, and another one opened.
+            if let Ok(Ok(())) = searching.await {
+                return Ok(lease(connection));
+            }
         }
-        let _place = match &self.source.room {
-            Some(room) => Some(room.place(wait_max).await?),
-            None => None,
-        };
+        connections.make_room();
         let connection = self.source.connect_reader().await?;
         if let Some(captured) = captured {
             let found = server::identity(&connection.client).await?;
@@ -149,61 +118,17 @@ impl Pool {
                 )));
             }
         }
-        Ok(lease(ReadConnection { connection, epoch, statements: HashMap::new(), _place }))
-    }
-
-    fn take_idle(&self, epoch: u64) -> Option<ReadConnection> {
-        let mut idle = self.locked();
-        // A connection of another epoch may lead to a server that capture left.
-        idle.retain(|idle| idle.connection.epoch == epoch && !idle.connection.client().is_closed());
-        idle.pop().map(|idle| idle.connection)
+        let (log_in, link) = (Arc::clone(log_in), link.clone());
+        Ok(lease(ReadConnection::new(connection, log_in, &self.search_path, link, epoch)))
     }
 
     /// Gives it back as it was made, or closes it.
-    async fn clean(&self, connection: ReadConnection) {
+    async fn clean(&self, mut connection: ReadConnection) {
         let cleaning = connection.client().batch_execute(CLEAN);
         if let Ok(Ok(())) = tokio::time::timeout(CLEAN_TIMEOUT, cleaning).await {
-            self.give_back(connection);
+            connection.was_reset();
+            self.source.connections.rest(connection);
         }
-    }
-
-    fn give_back(&self, connection: ReadConnection) {
-        // Somebody else waits for its place.
-        if self.source.room.as_ref().is_some_and(|room| room.is_wanted()) {
-            return;
-        }
-        let since = Instant::now();
-        self.locked().push(Idle { connection, since });
-        // Whoever began to wait in between has not seen it.
-        if self.source.room.as_ref().is_some_and(|room| room.is_wanted()) {
-            self.close_oldest();
-        }
-    }
-
-    /// Since when the connection rests that was used longest ago.
-    pub fn oldest_idle(&self) -> Option<Instant> {
-        self.locked().iter().map(|idle| idle.since).min()
-    }
-
-    /// Closes it.
-    pub fn close_oldest(&self) {
-        let mut idle = self.locked();
-        let oldest = idle.iter().enumerate().min_by_key(|(_, idle)| idle.since).map(|(place, _)| place);
-        if let Some(place) = oldest {
-            idle.swap_remove(place);
-        }
-    }
-
-    fn locked(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn sweep(pool: Weak<Pool>, idle_max: Duration) {
-    loop {
-        tokio::time::sleep((idle_max / 2).max(Duration::from_millis(100))).await;
-        let Some(pool) = pool.upgrade() else { return };
-        pool.locked().retain(|idle| idle.since.elapsed() < idle_max);
     }
 }
 
@@ -224,7 +149,7 @@ pub(super) struct Lease {
     connection: Option<ReadConnection>,
     state: State,
     pool: Arc<Pool>,
-    permit: Option<OwnedSemaphorePermit>,
+    permits: Option<(OwnedSemaphorePermit, Permit)>,
 }
 
 impl Lease {
@@ -236,7 +161,7 @@ impl Lease {
 
     /// The failure of what ran on it, where the server sent more in one piece than a call may yield.
     pub fn overrun(&self) -> Option<Failure> {
-        self.connection.as_ref().filter(|connection| connection.connection.was_overrun())?;
+        self.connection.as_ref().filter(|connection| connection.connection().was_overrun())?;
         let max = self.pool.source.options.bytes_per_call_max;
         let message = format!("failed to read rows: one row has more than {max} bytes");
         Some(Failure::new(FailureClass::Oversize, message))
@@ -262,14 +187,14 @@ impl Drop for Lease {
         };
         let runtime = &self.pool.source.runtime;
         match self.state {
-            State::Untouched => self.pool.give_back(connection),
-            State::Busy => connection.connection.abandon(runtime),
+            State::Untouched => self.pool.source.connections.rest(connection),
+            State::Busy => connection.into_connection().abandon(runtime),
             State::Rested => {
-                let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
+                let (pool, permits) = (Arc::clone(&self.pool), self.permits.take());
                 // Whoever drops it may be on a runtime that serves guests.
                 runtime.spawn(async move {
                     pool.clean(connection).await;
-                    drop(permit);
+                    drop(permits);
                 });
             }
         }

@@ -16,7 +16,7 @@ use super::tls::{TlsMode, TlsSettings};
 use crate::edges::Failure;
 
 /// Where to connect, as whom, and how.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Settings {
     /// All of it but TLS, for `tokio-postgres`.
     pub config: Config,

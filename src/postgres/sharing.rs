@@ -114,7 +114,7 @@ impl PostgresTenant {
 #[async_trait]
 impl TenantSource for PostgresTenant {
     async fn admit(&self, tables: &[CapturedTable]) -> Result<Admitted, Failure> {
-        open::admit(&self.postgres.source, tables).await
+        open::admit(&self.postgres.reader.pool, tables).await
     }
 
     async fn quiet(&self, tables: &[CapturedTable], observer: &Arc<dyn Observer>) -> Result<(), Failure> {

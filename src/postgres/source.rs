@@ -1,5 +1,6 @@
 //! [`Source`]: what one `Postgres` and its readers share: options, where to connect, and whether capture is there.
 
+use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,10 +8,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::connect::{Connection, FORMS};
+use super::connections::Connections;
 use super::error::failed;
 use super::link::Link;
 use super::options::PostgresOptions;
-use super::room::Room;
 use super::settings::Settings;
 use super::{quote, server};
 use crate::edges::{Catalog, Failure};
@@ -27,6 +28,8 @@ pub(super) struct Source {
     pub options: PostgresOptions,
     pub capture: Settings,
     pub reader: Settings,
+    /// How its read connections log in.
+    pub log_in: Arc<LogIn>,
     pub link: Link,
     /// The publication's entries for which a stream of this process has passed its quiet point.
     pub quiet: Arc<Mutex<Option<Catalog>>>,
@@ -34,8 +37,8 @@ pub(super) struct Source {
     pub reads: bool,
     /// Whether its tables were admitted to a shared stream before: what they lose later is waited for, or made up for.
     pub admitted: AtomicBool,
-    /// What the read connections of all its pipelines share, where they are several.
-    pub room: Option<Arc<Room>>,
+    /// Of all its pipelines.
+    pub connections: Arc<Connections>,
     /// Whether the log has said what a reader that is the capture role means.
     pub said_one_role: AtomicBool,
     /// Where connections are driven, whoever asks for them: guests have a runtime of their own.
@@ -54,8 +57,10 @@ impl Source {
                 .with_source(error)
         })?;
         let admitted = AtomicBool::new(false);
-        let room = (!reads).then(|| Room::new(options.read_connections_total));
+        let most = if reads { options.read_connections_max } else { options.read_connections_total };
+        let connections = Connections::new(most, options.read_connection_idle_max, &runtime);
         Ok(Self {
+            log_in: Arc::new(LogIn::new(&reader, &options)),
             options,
             capture,
             reader,
@@ -63,7 +68,7 @@ impl Source {
             quiet: Arc::default(),
             reads,
             admitted,
-            room,
+            connections,
             said_one_role: AtomicBool::new(false),
             runtime,
         })
@@ -77,6 +82,7 @@ impl Source {
             None => self.capture.clone(),
         };
         Ok(Self {
+            log_in: Arc::new(LogIn::new(&reader, &options)),
             options: PostgresOptions { url, slot, publication, ..options },
             capture: self.capture.clone(),
             reader,
@@ -85,7 +91,7 @@ impl Source {
             reads: true,
             admitted: AtomicBool::new(false),
             said_one_role: AtomicBool::new(false),
-            room: self.room.clone(),
+            connections: Arc::clone(&self.connections),
             runtime: self.runtime.clone(),
         })
     }
@@ -93,6 +99,7 @@ impl Source {
     /// The same source, captured by another slot.
     pub fn for_copy(&self, options: PostgresOptions) -> Self {
         Self {
+            log_in: Arc::new(LogIn::new(&self.reader, &options)),
             options,
             capture: self.capture.clone(),
             reader: self.reader.clone(),
@@ -101,7 +108,7 @@ impl Source {
             reads: false,
             admitted: AtomicBool::new(false),
             said_one_role: AtomicBool::new(false),
-            room: self.room.clone(),
+            connections: Arc::clone(&self.connections),
             runtime: self.runtime.clone(),
         }
     }
@@ -114,6 +121,8 @@ impl Source {
             ("lock_timeout", millis(self.options.lock_timeout)),
             // A slot that is being made waits for the application's transactions.
             ("idle_session_timeout", "0".to_owned()),
+            // The catalog of many tables looks worth it to the planner, and is not.
+            ("jit", "off".to_owned()),
         ];
         let session = session.into_iter().chain(forms());
         let connection = Connection::open(
@@ -131,12 +140,37 @@ impl Source {
 
     /// A connection of the reader role, for rows. Driven on the source's runtime.
     pub async fn connect_reader(&self) -> Result<Connection, Failure> {
-        let settings = self.reader.clone();
+        let (log_in, search_path) = (Arc::clone(&self.log_in), self.search_path());
         let timeout = self.options.connect_timeout;
-        let session: Vec<(&'static str, String)> = [
-            ("search_path", quote::identifier(&self.options.schema)),
-            ("statement_timeout", millis(self.options.statement_timeout)),
-            ("lock_timeout", millis(self.options.lock_timeout)),
+        let opening = async move {
+            let session = log_in.session.iter().cloned().chain([("search_path", search_path)]);
+            Connection::open(&log_in.settings, session, timeout, log_in.message_bytes_max).await
+        };
+        self.runtime
+            .spawn(opening)
+            .await
+            .unwrap_or_else(|error| Err(Failure::transient("failed to connect to the source").with_source(error)))
+    }
+
+    /// Where names without a schema are looked up, as SQL.
+    pub fn search_path(&self) -> String {
+        quote::identifier(&self.options.schema)
+    }
+}
+
+/// How a read connection logs in: what two have the same of serves the same pipelines.
+#[derive(PartialEq)]
+pub(super) struct LogIn {
+    settings: Settings,
+    session: Vec<(&'static str, String)>,
+    message_bytes_max: usize,
+}
+
+impl LogIn {
+    fn new(reader: &Settings, options: &PostgresOptions) -> Self {
+        let session = [
+            ("statement_timeout", millis(options.statement_timeout)),
+            ("lock_timeout", millis(options.lock_timeout)),
             ("idle_session_timeout", "0".to_owned()),
             ("default_transaction_read_only", "on".to_owned()),
             // A snapshot that is held while we stand still holds back vacuum.
@@ -145,16 +179,18 @@ impl Source {
             ("standard_conforming_strings", "on".to_owned()),
             // Compiling costs more than it saves on statements that take a millisecond.
             ("jit", "off".to_owned()),
-        ]
-        .into_iter()
-        .chain(forms())
-        .collect();
-        let message_bytes_max = self.options.bytes_per_call_max.saturating_add(MESSAGE_SLACK_BYTES);
-        let opening = async move { Connection::open(&settings, session, timeout, message_bytes_max).await };
-        self.runtime
-            .spawn(opening)
-            .await
-            .unwrap_or_else(|error| Err(Failure::transient("failed to connect to the source").with_source(error)))
+        ];
+        Self {
+            settings: reader.clone(),
+            session: session.into_iter().chain(forms()).collect(),
+            message_bytes_max: options.bytes_per_call_max.saturating_add(MESSAGE_SLACK_BYTES),
+        }
+    }
+}
+
+impl fmt::Debug for LogIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogIn({})", self.settings)
     }
 }
 

@@ -19,6 +19,7 @@ mod ground;
 mod latency;
 mod limits;
 mod machine;
+mod neighbours;
 mod peers;
 mod round;
 mod scenario;
@@ -108,6 +109,12 @@ async fn run(run: &Run) {
                 tenants::measure(&ground, count, name, sizes.users / 4, sizes.changes / 4).boxed_local()
             };
             measure(wanted.map(of).collect(), &mut table).await;
+            if run.wants_system(neighbours::NAME) {
+                match AssertUnwindSafe(neighbours::measure(&ground, sizes.seconds)).catch_unwind().await {
+                    Ok(figures) => figures.into_iter().for_each(|figure| table.add(figure)),
+                    Err(_) => table.add_failure(),
+                }
+            }
         }
     }
     table.print(&ground);

@@ -15,7 +15,7 @@ use crate::support::command::{Docmill, Shop};
 use crate::support::difference::differences;
 use crate::support::postgres::connect;
 use crate::support::shop::oracle_statements;
-use crate::system::{Running, Until, follow};
+use crate::system::{LATE, Running, Until, follow};
 
 /// Pipelines, and what they are called in the table.
 pub const TENANTS: [(u32, &str); 3] =
@@ -31,12 +31,8 @@ pub async fn measure(ground: &Ground, tenants: u32, name: &'static str, users: u
     let place = ground.bare_place("tenants").await;
     let each = users / tenants;
     let client = connect(&place.database.url).await;
-    for tenant in 0..tenants {
-        let sql = format!("create schema t{tenant}; set search_path = t{tenant}; {SHOP_SCHEMA}");
-        client.batch_execute(&sql).await.expect("a schema");
-        client.batch_execute(&shop_seed(each, 10)).await.expect("rows");
-    }
-    let shop = configure(&place, tenants);
+    create(&place, tenants, each).await;
+    let shop = configure(&place, tenants, "");
     let begin = Instant::now();
     let docmill = shop.run();
     live(&docmill, tenants).await;
@@ -78,7 +74,18 @@ pub async fn measure(ground: &Ground, tenants: u32, name: &'static str, users: u
     Figure { wrong, ..Figure::new(SCENARIO, name, changes.into(), course) }
 }
 
-fn configure(place: &Place, tenants: u32) -> Shop {
+/// A schema for each, with that many users.
+pub async fn create(place: &Place, tenants: u32, users: u32) {
+    let client = connect(&place.database.url).await;
+    for tenant in 0..tenants {
+        let sql = format!("create schema t{tenant}; set search_path = t{tenant}; {SHOP_SCHEMA}");
+        client.batch_execute(&sql).await.expect("a schema");
+        client.batch_execute(&shop_seed(users, 10)).await.expect("rows");
+    }
+}
+
+/// A pipeline for each, and `more` of them.
+pub fn configure(place: &Place, tenants: u32, more: &str) -> Shop {
     let port = free_port().expect("a free port");
     let mut text = format!(
         "[sources.main]\nurl = \"{}\"\nslot = \"docmill_{}\"\n\n[sinks.search]\ntype = \"opensearch\"\nurl = \"{}\"\n\n",
@@ -92,12 +99,12 @@ fn configure(place: &Place, tenants: u32) -> Shop {
             place.search.prefix
         );
     }
-    let _ = write!(text, "[server]\nlisten = \"127.0.0.1:{port}\"\n");
+    let _ = write!(text, "{more}[server]\nlisten = \"127.0.0.1:{port}\"\n");
     Shop::of(&text, port)
 }
 
 /// Waits until every pipeline is live.
-async fn live(docmill: &Docmill, tenants: u32) {
+pub async fn live(docmill: &Docmill, tenants: u32) {
     let begin = Instant::now();
     loop {
         assert!(docmill.is_running(), "docmill ended: {}", docmill.log());
@@ -118,9 +125,10 @@ async fn sessions(client: &tokio_postgres::Client) -> i64 {
     client.query_one(sql, &[]).await.expect("PostgreSQL 14 or later").get(0)
 }
 
-struct Tenants {
-    docmill: Docmill,
-    count: u32,
+/// All of them, in one process.
+pub struct Tenants {
+    pub docmill: Docmill,
+    pub count: u32,
 }
 
 #[async_trait]
@@ -155,6 +163,19 @@ impl Running for Tenants {
 
     async fn end(self: Box<Self>, _: &Place) {
         assert!(self.docmill.terminate().success(), "it ends when told to");
+    }
+}
+
+/// How many documents are wrong when what was changed last has had its time.
+pub async fn arrived(running: &mut Tenants, place: &Place, tenants: u32) -> usize {
+    let begin = Instant::now();
+    loop {
+        running.must_run();
+        let found = wrong(place, tenants).await;
+        if found == 0 || begin.elapsed() >= LATE {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -12,25 +12,28 @@ use crate::ground::{Ground, Place};
 use crate::machine;
 use crate::support::guest;
 use crate::support::postgres::connect;
+use crate::system::Running;
 use crate::tenants::{self, Tenants};
 
 /// How it is asked for among systems.
 pub const NAME: &str = "neighbours";
 
-pub const SCENARIO: &str = "S7 latency of 98 quiet pipelines, 100 a second";
+pub const SCENARIO: &str = "S7 latency of 98 quiet pipelines, 60 a second";
 
 /// The pipelines of the shop; the last of a hundred is the hostile one.
 const SHOPS: u32 = 99;
 const USERS: u32 = 50;
 const WINDOW: Duration = Duration::from_secs(2);
 /// Of all quiet pipelines together, each a transaction, beside the probes.
-const LOAD: u64 = 100;
-const PROBES: u64 = 25;
+const LOAD: u64 = 40;
+const PROBES: u64 = 20;
 /// Changes of the hostile row, each of which uses up the CPU budget of two calls.
 const MISDEEDS: u64 = 10;
 /// Changes of the loud pipeline, in transactions of 20.
 const LOUD: u64 = 2_000;
 const LOUD_AT_ONCE: u64 = 20;
+/// What was begun by the hostile or the loud one is over then.
+const PAUSE: Duration = Duration::from_secs(2);
 const LOOK_LEAST: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -89,6 +92,9 @@ pub async fn measure(ground: &Ground, seconds: u64) -> Vec<Figure> {
     for _ in 0..(seconds / WINDOW.as_secs()).max(1) {
         for meanwhile in [Meanwhile::Nothing, Meanwhile::Hostile, Meanwhile::Nothing, Meanwhile::Loud] {
             let found = window(ground, &place, &running, meanwhile, &mut probed).await;
+            if meanwhile != Meanwhile::Nothing {
+                tokio::time::sleep(PAUSE).await;
+            }
             for (_, seen) in seen.iter_mut().filter(|(kind, _)| *kind == meanwhile) {
                 seen.took.extend(&found.took);
                 seen.lasted += found.lasted;

@@ -8,7 +8,7 @@ use docmill::embedded::{SHOP_SCHEMA, free_port, shop_seed};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::figure::Figure;
+use crate::figure::{Figure, Meter};
 use crate::ground::{Ground, Place};
 use crate::scenario::last_name;
 use crate::support::command::{Docmill, Shop};
@@ -22,6 +22,9 @@ pub const TENANTS: [(u32, &str); 3] =
     [(1, "docmill, 1 pipeline"), (10, "docmill, 10 pipelines"), (100, "docmill, 100 pipelines")];
 
 pub const SCENARIO: &str = "S7 roots of many pipelines, 1 a transaction";
+
+/// How long it is looked at what pipelines need that have nothing to do.
+const AT_REST: Duration = Duration::from_secs(5);
 
 /// How long all of them may take to be live.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -69,6 +72,11 @@ pub async fn measure(ground: &Ground, tenants: u32, name: &'static str, users: u
     live(&docmill, tenants).await;
     let (took, rss) = (started.elapsed(), crate::machine::peak_memory_mib(docmill.pid()));
     eprintln!("{name}: live again {took:.1?} after its start, {rss} MiB; changes and all {:.1?}", begin.elapsed());
+    place.settled().await;
+    let meter = Meter::start(ground, &[docmill.pid()]);
+    tokio::time::sleep(AT_REST).await;
+    let [own, postgres, search] = meter.used().map(|seconds| seconds / AT_REST.as_secs_f64() * 100.0);
+    eprintln!("{name}: at rest {own:.1} + {postgres:.1} + {search:.1} % of a core");
     assert!(docmill.terminate().success(), "it ends when told to");
     ground.clear(place).await;
     Figure { wrong, ..Figure::new(SCENARIO, name, changes.into(), course) }

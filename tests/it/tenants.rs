@@ -1,6 +1,6 @@
 //! Pipelines that share one source: one slot, one decode, and nobody holds up a neighbour.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use docmill::model::PassReason;
 use docmill::tenants::SharingOptions;

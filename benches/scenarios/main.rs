@@ -110,7 +110,7 @@ async fn run(run: &Run) {
             };
             measure(wanted.map(of).collect(), &mut table).await;
             if run.wants_system(neighbours::NAME) {
-                match AssertUnwindSafe(neighbours::measure(&ground, sizes.seconds)).catch_unwind().await {
+                match AssertUnwindSafe(neighbours::measure(&ground, sizes.seconds.clamp(20, 40))).catch_unwind().await {
                     Ok(figures) => figures.into_iter().for_each(|figure| table.add(figure)),
                     Err(_) => table.add_failure(),
                 }

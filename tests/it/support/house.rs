@@ -32,11 +32,17 @@ pub struct House {
 impl House {
     /// On a database, with the slot `docmill_DATABASE`.
     pub fn on(database: &Database, sharing: SharingOptions) -> Self {
+        Self::reading(database, sharing, PostgresOptions::default().read_connections_total)
+    }
+
+    /// The same, whose pipelines have that many read connections together.
+    pub fn reading(database: &Database, sharing: SharingOptions, read_connections_total: usize) -> Self {
         super::install_crypto();
         let options = PostgresOptions {
             url: database.url.clone(),
             slot: format!("docmill_{}", database.name),
             heartbeat: Some(Duration::from_secs(1)),
+            read_connections_total,
             ..PostgresOptions::default()
         };
         let postgres = Postgres::shared(options.clone()).unwrap_or_else(|failure| panic!("{}", failure.chain()));

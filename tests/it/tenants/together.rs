@@ -25,6 +25,40 @@ async fn pipelines_of_one_source_share_one_slot_and_each_is_given_its_own_change
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pipelines_that_log_in_alike_use_the_same_read_connections_each_in_its_own_schema() {
+    let database = Database::fresh().await;
+    let mut tenants = Vec::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        tenants.push(Tenant::new(&database, name, 20).await);
+    }
+    let house = House::reading(&database, sharing(), 3);
+    run(&house, &mut tenants, ANY_LAG).await;
+    for tenant in &tenants {
+        tenant.equal(&house).await;
+    }
+    // The last statement of each is the one that cleans it.
+    let readers = "select coalesce(string_agg(pid::text, ' ' order by pid), '') from pg_stat_activity \
+                   where datname = current_database() and state = 'idle' and query like 'rollback; close all;%'";
+    let before = house.ask(readers).await;
+    assert!((1..=3).contains(&before.split_whitespace().count()), "{before}");
+    for round in 0..3 {
+        for tenant in &tenants {
+            tenant.probe(&house, &format!("p{round}")).await;
+        }
+    }
+    for tenant in &tenants {
+        tenant.equal(&house).await;
+        assert!(tenant.seen.errors().is_empty(), "{:?}", tenant.seen);
+    }
+    let after = house.ask(readers).await;
+    let kept = before.split_whitespace().filter(|pid| after.split_whitespace().any(|other| other == *pid)).count();
+    assert_eq!(kept, before.split_whitespace().count(), "{before} before, {after} after");
+    for tenant in &mut tenants {
+        tenant.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_several_pipelines_is_decoded_once_and_given_to_each() {
     let database = Database::fresh().await;
     let mut tenants = vec![Tenant::new(&database, "a", 20).await, Tenant::new(&database, "b", 0).await];

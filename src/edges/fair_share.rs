@@ -6,8 +6,8 @@
 //!    answered in their order.
 //! 2. Where there are several tenants, the last few permits ([`Shares::reserved`]) go only to those that hold none: a newcomer need
 //!    not wait until a call of somebody else ends, however many the others hold.
-//! 3. A tenant that holds its part ([`Shares::part`]) gets more only while no other one holds or waits. So a tenant alone has all
-//!    but the reserve, and once there are others it falls back to its part as its permits come back.
+//! 3. A tenant that holds its part ([`Shares::part`]) gets more only while no other one holds or waits. So whoever works
+//!    alone has all but the reserve, and falls back to its part when others begin, as its permits come back.
 //!
 //! What is held is never taken back: a permit is kept for as long as its holder needs it, so holders need a limit of their own.
 
@@ -24,7 +24,7 @@ pub struct Shares {
     pub capacity: usize,
     /// What one tenant holds at most while others hold or wait; at least 1.
     pub part: usize,
-    /// Permits that go only to tenants that hold none; fewer than `capacity`.
+    /// Permits that go only to tenants that hold none, where there are several tenants; fewer than `capacity`.
     pub reserved: usize,
 }
 
@@ -34,9 +34,7 @@ impl Shares {
         let capacity = capacity.max(1);
         Self { capacity, part: (capacity / 2).max(1), reserved: (capacity / 8).max(1).min(capacity - 1) }
     }
-}
 
-impl Shares {
     fn in_range(self) -> Self {
         let capacity = self.capacity.max(1);
         Self { capacity, part: self.part.max(1), reserved: self.reserved.min(capacity - 1) }

@@ -1,5 +1,5 @@
 //! [`Connections`]: the read connections of one source, for all its pipelines. Those that log in alike (same role, same limits)
-//! use the same ones, each with a search path of its own: a connection costs the server more than a hundred small reads.
+//! use the same ones, each with a search path of its own: to open one costs the server far more than to read (benches/README.md, S7).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +15,11 @@ use super::link::Link;
 use super::source::LogIn;
 use crate::edges::{FairShare, Shares, Tenant};
 
-/// Statements that a connection keeps prepared; past it those of the search path that was used longest ago are let go. One is
-/// some 100 KiB of the server's memory.
+/// Statements that a connection keeps prepared; past it those of the search path that was used longest ago are let go. The server
+/// keeps the plan of each in its memory.
 const STATEMENTS_MAX: usize = 128;
 /// Passes hold a connection each while they wait for documents whose rows need one.
-const LEAST: usize = 3;
+pub(super) const READ_CONNECTIONS_LEAST: usize = 3;
 
 /// See the module.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ struct Control {
 impl Connections {
     /// `max` of them, closed when idle for that long.
     pub fn new(max: usize, idle_max: Duration, runtime: &Handle) -> Arc<Self> {
-        let max = max.max(LEAST);
+        let max = max.max(READ_CONNECTIONS_LEAST);
         // A pipeline has a bound of its own, so nobody is held to a part; those that hold one may need another to go on, so what is set
         // aside for others is less than what is never kept.
         let leases = FairShare::new(Shares { capacity: max, part: max, reserved: max / 8 });

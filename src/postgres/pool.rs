@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connections::{Portion, ReadConnection};
+use super::connections::{Portion, READ_CONNECTIONS_LEAST, ReadConnection};
 use super::server::{self, ServerIdentity};
 use super::source::Source;
 use crate::edges::{Failure, FailureClass, Permit};
 
-/// Passes hold a connection each while they wait for documents whose rows need one.
-const READ_CONNECTIONS_LEAST: usize = 3;
 /// How long the cleaning of a connection may take until it is closed instead.
 const CLEAN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Ends whatever a read left: its transaction, cursors, settings, the role (which `reset all` leaves as it is), locks, tables. A

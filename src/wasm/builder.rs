@@ -52,9 +52,13 @@ impl WasmBuilder {
         let guest = Guest::new(Arc::clone(runtime), pre, name, config, limits);
         // In which form it takes rows is known afterwards only, so it has the larger memory here.
         let json = guest.limits().json_memory_bytes > guest.limits().memory_bytes;
-        let text = match guest.call(&what, Export::Describe, None, json).await {
-            Ok(Answer::Described(text)) => text,
-            Ok(_) => return Err(other_answer(&what)),
+        let asked = Arc::clone(&what);
+        let text = move |answer| match answer {
+            Answer::Described(text) => Ok(text),
+            _ => Err(other_answer(&asked)),
+        };
+        let text = match guest.call(&what, Export::Describe, None, json, text).await {
+            Ok(text) => text,
             Err(failure) if failure.class == FailureClass::Transient => return Err(failure),
             // Without a descriptor there is nothing to run, whatever the class.
             Err(mut failure) => {
@@ -71,9 +75,15 @@ impl WasmBuilder {
         format!("builder of pipeline {}, {export}", self.guest.pipeline()).into()
     }
 
-    async fn call(&self, what: &Arc<str>, export: Export, reading: Option<Reading>) -> Result<Answer, Failure> {
+    async fn call<T: Send + 'static>(
+        &self,
+        what: &Arc<str>,
+        export: Export,
+        reading: Option<Reading>,
+        check: impl FnOnce(Answer) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let json = self.declaration.rows == RowForm::Json;
-        self.guest.call(what, export, reading, json).await
+        self.guest.call(what, export, reading, json, check).await
     }
 }
 
@@ -105,12 +115,12 @@ impl DocumentBuilder for WasmBuilder {
             table: table.to_owned(),
             rows: convert::rowset(rows, self.declaration.rows),
         };
-        match self.call(&what, export, None).await? {
-            Answer::Resolved(affected) => {
-                check::affected(&what, &self.declaration, limits, convert::affected(affected))
-            }
-            _ => Err(other_answer(&what)),
-        }
+        let (asked, declaration, limits) = (Arc::clone(&what), Arc::clone(&self.declaration), Arc::clone(limits));
+        let check = move |answer| match answer {
+            Answer::Resolved(affected) => check::affected(&asked, &declaration, &limits, convert::affected(affected)),
+            _ => Err(other_answer(&asked)),
+        };
+        self.call(&what, export, None, check).await
     }
 
     async fn assemble(&self, request: AssembleRequest) -> Result<Vec<Outcome>, Failure> {
@@ -124,10 +134,12 @@ impl DocumentBuilder for WasmBuilder {
         let form = self.declaration.rows;
         let export =
             Export::Assemble { index, ids, reads: reads.into_iter().map(|rows| convert::rowset(rows, form)).collect() };
-        match self.call(&what, export, Some(reading)).await? {
-            Answer::Assembled(outcomes) => check::outcomes(&what, limits, self.guest.met(), count, outcomes),
-            _ => Err(other_answer(&what)),
-        }
+        let (asked, limits, met) = (Arc::clone(&what), Arc::clone(limits), Arc::clone(self.guest.met()));
+        let check = move |answer| match answer {
+            Answer::Assembled(outcomes) => check::outcomes(&asked, &limits, &met, count, outcomes),
+            _ => Err(other_answer(&asked)),
+        };
+        self.call(&what, export, Some(reading), check).await
     }
 }
 

@@ -3,9 +3,12 @@
 //!
 //! ```text
 //! caller's runtime                guests' runtime
-//! wait for a slot ── lane ──▶ [ wall clock [ CPU meter [ instantiate ─▶ call the export ] ] ]
-//!       answer, checked ◀── join ──┘      └── each tick: yield, or end when the CPU budget is used up
+//! wait for a slot ── lane ──▶ [ wall clock [ CPU meter [ instantiate ─▶ call the export ] ─▶ check ] ]
+//!      what was checked ◀── join ──┘      └── each tick: yield, or end when the CPU budget is used up
 //! ```
+//!
+//! What it answered is checked where it ran, while it has its slot: reading through 16 MiB of documents is its doing, and must not
+//! hold up the threads that neighbours' changes pass through.
 
 use std::sync::Arc;
 
@@ -44,14 +47,19 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Runs on the guests' own threads once a slot is free. When the caller's future is dropped, the guest ends at its
-    /// next tick.
-    pub(super) async fn run(self, runtime: &Runtime, places: &Places) -> Result<Answer, Failure> {
+    /// Runs on the guests' own threads once a slot is free, and `check` after it, on its answer. When the caller's future is
+    /// dropped, the guest ends at its next tick.
+    pub(super) async fn run<T: Send + 'static>(
+        self,
+        runtime: &Runtime,
+        places: &Places,
+        check: impl FnOnce(Answer) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let slot = places.slots.acquire().await;
         let (what, wall) = (Arc::clone(&self.state.what), self.state.limits.wall);
         let meter = Arc::new(Meter::new());
         let entered = Arc::clone(&meter);
-        let call = Box::pin(async move { entered.measure(self.enter(Arc::clone(&entered))).await });
+        let call = Box::pin(async move { check(entered.measure(self.enter(Arc::clone(&entered))).await?) });
         UnderWay::new(call, meter, wall, slot).run(&what, runtime, places).await
     }
 

@@ -52,9 +52,8 @@ pub(super) fn document(text: String, limits: &Limits, met: &LimitsMet) -> Result
 /// document and begin a line of the guest's own.
 fn one_line(text: String) -> Bytes {
     let mut bytes = text.into_bytes();
-    let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    if bytes.iter().filter(|byte| breaks(byte)).count() > 0 {
-        bytes.iter_mut().filter(|byte| breaks(byte)).for_each(|byte| *byte = b' ');
+    if bytes.contains(&b'\n') || bytes.contains(&b'\r') {
+        bytes.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     }
     Bytes::from(bytes)
 }

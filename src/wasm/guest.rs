@@ -56,11 +56,11 @@ impl Guest {
         &self.pipeline
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    pub(super) fn limits(&self) -> &Arc<Limits> {
         &self.limits
     }
 
-    pub(super) fn met(&self) -> &LimitsMet {
+    pub(super) fn met(&self) -> &Arc<LimitsMet> {
         &self.met
     }
 
@@ -68,14 +68,16 @@ impl Guest {
         &self.runtime
     }
 
-    /// Calls an export; `what` names it in errors, `json` says whether it has the memory of guests that take JSON.
-    pub(super) async fn call(
+    /// Calls an export and checks what it answered; `what` names it in errors, `json` says whether it has the memory of guests that
+    /// take JSON.
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         what: &Arc<str>,
         export: Export,
         reading: Option<Reading>,
         json: bool,
-    ) -> Result<Answer, Failure> {
+        check: impl FnOnce(Answer) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let (rate, met) = (Arc::clone(&self.log_rate), Arc::clone(&self.met));
         let log = GuestLog::new(Arc::clone(&self.pipeline), rate, met, &self.limits);
         let state = CallState {
@@ -88,6 +90,6 @@ impl Guest {
             ended: None,
         };
         let call = Call { pre: self.pre.clone(), state, export };
-        call.run(&self.runtime, &self.places).await
+        call.run(&self.runtime, &self.places, check).await
     }
 }

@@ -18,7 +18,6 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::call::Answer;
 use super::failures;
 use super::guest::Places;
 use super::meter::Meter;
@@ -26,8 +25,8 @@ use super::runtime::Runtime;
 use crate::edges::{Failure, Permit};
 
 /// A call under way. Dropped, it is gone with its store, and then its slot is free.
-pub(super) struct UnderWay {
-    call: Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>,
+pub(super) struct UnderWay<T> {
+    call: Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>,
     meter: Arc<Meter>,
     wall: Duration,
     /// Known from when it first runs.
@@ -35,17 +34,17 @@ pub(super) struct UnderWay {
     _slot: Permit,
 }
 
-enum Leg {
-    Answered(Result<Answer, Failure>),
+enum Leg<T> {
+    Answered(Result<T, Failure>),
     OverWall,
     /// It goes on.
-    Long(UnderWay),
+    Long(UnderWay<T>),
 }
 
-impl UnderWay {
+impl<T: Send + 'static> UnderWay<T> {
     /// `meter` counts inside `call`.
     pub(super) fn new(
-        call: Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>,
+        call: Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>,
         meter: Arc<Meter>,
         wall: Duration,
         slot: Permit,
@@ -54,7 +53,7 @@ impl UnderWay {
     }
 
     /// Runs it to its end.
-    pub(super) async fn run(self, what: &str, runtime: &Runtime, places: &Places) -> Result<Answer, Failure> {
+    pub(super) async fn run(self, what: &str, runtime: &Runtime, places: &Places) -> Result<T, Failure> {
         let wall = self.wall;
         let mut leg = on(runtime.threads(), what, self.leg(runtime.options.long_call_cpu)).await?;
         if let Leg::Long(mut call) = leg {
@@ -71,7 +70,7 @@ impl UnderWay {
     }
 
     /// Runs until it ends, or until it waits for anything (its next turn, the database) and has used that much.
-    async fn leg(mut self, cpu: Duration) -> Leg {
+    async fn leg(mut self, cpu: Duration) -> Leg<T> {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.wall);
         let ended = std::future::poll_fn(|context| match self.call.as_mut().poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -86,7 +85,11 @@ impl UnderWay {
     }
 }
 
-async fn on(threads: &Handle, what: &str, leg: impl Future<Output = Leg> + Send + 'static) -> Result<Leg, Failure> {
+async fn on<T: Send + 'static>(
+    threads: &Handle,
+    what: &str,
+    leg: impl Future<Output = Leg<T>> + Send + 'static,
+) -> Result<Leg<T>, Failure> {
     match AbortOnDropHandle::new(threads.spawn(leg)).await {
         Ok(leg) => Ok(leg),
         // A mistake of this module that this input brings out: it would do so again.

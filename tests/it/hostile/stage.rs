@@ -125,7 +125,9 @@ pub fn limits() -> FlowLimits {
     FlowLimits { late_window: Duration::from_secs(1), ..FlowLimits::default() }
 }
 
-/// A folder for the sinks' files, which goes with the process.
+/// A folder for the sinks' files, which goes with the process. It is in memory where the machine has such a place: a file system
+/// that flushes one file writes what others have begun, so on a disk the neighbour would wait for the bytes of a pipeline whose
+/// documents are enormous, and the disk would be judged.
 pub fn folder() -> std::path::PathBuf {
     extern "C" fn remove() {
         drop(FOLDER.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -134,7 +136,7 @@ pub fn folder() -> std::path::PathBuf {
     let made = folder.get_or_insert_with(|| {
         // SAFETY: the handler is a plain function that lives as long as the program.
         unsafe { libc::atexit(remove) };
-        tempfile::tempdir().expect("a folder")
+        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
     });
     made.path().to_owned()
 }

@@ -104,6 +104,9 @@ async fn run(run: &Run) {
     }
     if run.wants(Scenario::Tenants) {
         for _ in 1..=run.rounds() {
+            let limits = tenants::LIMITS.into_iter().filter(|(_, name)| run.wants_system(name));
+            let of = |(indexes, name)| load::updates_of(&ground, &rows, indexes, sizes.users / 4, name).boxed_local();
+            measure(limits.map(of).collect(), &mut table).await;
             let wanted = tenants::TENANTS.into_iter().filter(|(_, name)| run.wants_system(name));
             let of = |(count, name)| {
                 tenants::measure(&ground, count, name, sizes.users / 4, sizes.changes / 4).boxed_local()

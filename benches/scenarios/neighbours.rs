@@ -32,8 +32,9 @@ const MISDEEDS: u64 = 10;
 /// Changes of the loud pipeline, in transactions of 20.
 const LOUD: u64 = 2_000;
 const LOUD_AT_ONCE: u64 = 20;
-/// What was begun by the hostile or the loud one is over then.
-const PAUSE: Duration = Duration::from_secs(2);
+/// What was begun by the hostile or the loud one is over once the process used less than that of a core for a while.
+const AT_REST_CPU: f64 = 0.1;
+const AT_REST_FOR: Duration = Duration::from_millis(500);
 const LOOK_LEAST: Duration = Duration::from_micros(500);
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -89,12 +90,11 @@ pub async fn measure(ground: &Ground, seconds: u64) -> Vec<Figure> {
         [Meanwhile::Nothing, Meanwhile::Hostile, Meanwhile::Loud].map(|meanwhile| (meanwhile, Seen::default()));
     // The first window pays for connections and caches.
     window(ground, &place, &running, Meanwhile::Nothing, &mut probed).await;
+    at_rest(ground, &running).await;
     for _ in 0..(seconds / WINDOW.as_secs()).max(1) {
         for meanwhile in [Meanwhile::Nothing, Meanwhile::Hostile, Meanwhile::Nothing, Meanwhile::Loud] {
             let found = window(ground, &place, &running, meanwhile, &mut probed).await;
-            if meanwhile != Meanwhile::Nothing {
-                tokio::time::sleep(PAUSE).await;
-            }
+            at_rest(ground, &running).await;
             for (_, seen) in seen.iter_mut().filter(|(kind, _)| *kind == meanwhile) {
                 seen.took.extend(&found.took);
                 seen.lasted += found.lasted;
@@ -115,6 +115,20 @@ pub async fn measure(ground: &Ground, seconds: u64) -> Vec<Figure> {
         Figure { latency, wrong, ..Figure::new(SCENARIO, meanwhile.name(), changes, course) }
     };
     seen.into_iter().map(figure).collect()
+}
+
+/// Waits until nothing is left of the last window.
+async fn at_rest(ground: &Ground, running: &Tenants) {
+    let begin = Instant::now();
+    loop {
+        let meter = Meter::start(ground, &[running.docmill.pid()]);
+        tokio::time::sleep(AT_REST_FOR).await;
+        let [own, ..] = meter.used();
+        if own < AT_REST_CPU * AT_REST_FOR.as_secs_f64() {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "it is never at rest: {own:.2} s of CPU in {AT_REST_FOR:?}");
+    }
 }
 
 async fn window(ground: &Ground, place: &Place, running: &Tenants, meanwhile: Meanwhile, probed: &mut u64) -> Seen {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,8 @@ pub struct Change {
     pub position: Position,
     /// When its transaction was committed, in microseconds since 1970, by the source's clock.
     pub committed_at_us: i64,
+    /// How long after that the source sent it, by the same clock (on a standby by the standby's).
+    pub sent_after: Duration,
     /// The table and the kept columns.
     pub relation: Arc<Relation>,
     /// What happened.

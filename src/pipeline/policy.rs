@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// When a batch closes. It also closes when the queue is empty and no other batch is in flight, or only one is and it waited for 10 ms,
-/// so that nobody waits for company when idle.
+/// so that nobody waits for company when idle. Changes that are more than a second late, as when a pipeline catches up, wait for an
+/// eighth of that more, up to a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchPolicy {
     /// Changes in a batch at most; at least 1.
     pub max_changes: usize,
-    /// Bytes of changes in a batch, about, at most.
+    /// Bytes of changes in a batch, about, at most; and no more than half of what the queue may hold.
     pub max_bytes: usize,
     /// How long the first change of a batch waits for company at most.
     pub max_delay: Duration,

@@ -335,7 +335,9 @@ impl Flow {
             stop: self.shutdown.clone(),
         };
         stages.spawn(capture.run(stream));
-        stages.spawn(batch::run(queue_out, batch_in, self.batch, limits.batches_in_flight_max));
+        // What a batch gathers counts in the queue's bound: it must be full before capture waits for it.
+        let batch = BatchPolicy { max_bytes: self.batch.max_bytes.min(limits.queue_bytes_max / 2), ..self.batch };
+        stages.spawn(batch::run(queue_out, batch_in, batch, limits.batches_in_flight_max));
         stages.spawn(resolve_and_dispatch(batch_out, resolver, dispatcher, ack_in, limits.resolves_max));
         stages.spawn(index_watch::run(
             self.sink.indexes(),

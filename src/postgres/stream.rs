@@ -193,24 +193,26 @@ impl Stream {
                     self.give(CaptureEvent::Marker { token, position: inside.commit });
                 }
             }
-            ReplicationEvent::XLogData { data, .. } => {
+            ReplicationEvent::XLogData { data, server_time_micros, .. } => {
                 let message = pgoutput::decode(data).map_err(|error| {
                     Failure::fatal("failed to understand a message of the source's stream").with_source(error)
                 })?;
-                self.take_message(message)?;
+                self.take_message(message, Timestamp(server_time_micros))?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn take_message(&mut self, message: Message) -> Result<(), Failure> {
+    fn take_message(&mut self, message: Message, sent: Timestamp) -> Result<(), Failure> {
         match &message {
-            Message::Insert(insert) => self.change(insert.relation, Tuples::Insert(&insert.new)),
-            Message::Update(update) => self.change(update.relation, Tuples::Update(update.old.as_ref(), &update.new)),
-            Message::Delete(delete) => self.change(delete.relation, Tuples::Delete(&delete.old)),
+            Message::Insert(insert) => self.change(insert.relation, Tuples::Insert(&insert.new), sent),
+            Message::Update(update) => {
+                self.change(update.relation, Tuples::Update(update.old.as_ref(), &update.new), sent)
+            }
+            Message::Delete(delete) => self.change(delete.relation, Tuples::Delete(&delete.old), sent),
             Message::Truncate(truncate) => {
-                truncate.relations.iter().try_for_each(|relation| self.change(*relation, Tuples::Truncate))
+                truncate.relations.iter().try_for_each(|relation| self.change(*relation, Tuples::Truncate, sent))
             }
             _ => {
                 // The rest of them comes as events of their own, or does not matter.
@@ -222,7 +224,7 @@ impl Stream {
         }
     }
 
-    fn change(&mut self, relation: u32, tuples: Tuples<'_>) -> Result<(), Failure> {
+    fn change(&mut self, relation: u32, tuples: Tuples<'_>, sent: Timestamp) -> Result<(), Failure> {
         let Some(inside) = self.inside else {
             return Err(Failure::transient("failed to read the stream: a change came outside of a transaction"));
         };
@@ -238,9 +240,11 @@ impl Stream {
                 _ => None,
             };
             self.ready.extend(ask);
+            let sent_after = sent.unix_micros().saturating_sub(inside.committed_at_us);
             self.give(CaptureEvent::Change(Change {
                 position: inside.commit,
                 committed_at_us: inside.committed_at_us,
+                sent_after: Duration::from_micros(u64::try_from(sent_after).unwrap_or(0)),
                 relation,
                 kind,
             }));

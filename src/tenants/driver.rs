@@ -57,7 +57,7 @@ pub(super) struct Driver {
     /// What was confirmed to the source last.
     pub confirmed: Position,
     pub leaving: Vec<oneshot::Sender<()>>,
-    everyone: Arc<Everyone>,
+    pub everyone: Arc<Everyone>,
     pub reopened: Instant,
     numbers: u64,
     pub copies: Arc<Semaphore>,

@@ -126,6 +126,10 @@ impl Driver {
             }
             CaptureEvent::End { position, .. } => {
                 let mut touched = std::mem::take(&mut self.touched);
+                if let Some(waited) = self.everyone.fence_waited() {
+                    let observers = touched.iter().filter_map(|place| self.places[*place].observer.as_ref());
+                    observers.for_each(|observer| observer.on_fence(waited));
+                }
                 if alone && touched.is_empty() {
                     touched.push(0);
                 }

@@ -13,7 +13,7 @@ use crate::ground::{Ground, Place, Rows};
 use crate::scenario::{self, course};
 use crate::support::opensearch::OpenSearch;
 use crate::support::running::shop_builder;
-use crate::table;
+use crate::{table, tenants};
 
 /// Bytes of one request, and requests at a time, with which one node on two cores was fastest: 2 to 4 MiB, and 2.
 const BODY_BYTES: usize = 4 << 20;
@@ -43,22 +43,41 @@ pub async fn updates(ground: &Ground, rows: &Rows) -> Figure {
     Figure { wrong, ..figure }
 }
 
+/// Documents of S7's in one request, as many as one of a hundred pipelines has.
+const OF_ONE_OF_MANY: usize = 500;
+
+/// That many documents posted over themselves, in as many indexes, each request for one of them.
+pub async fn updates_of(ground: &Ground, rows: &Rows, indexes: u32, users: u32, name: &'static str) -> Figure {
+    let place = ground.place(rows, "bare").await;
+    let index = |number: u32| place.search.index(&format!("users-{number}"));
+    for number in 0..indexes {
+        make(&place.search, &index(number)).await;
+    }
+    let documents = documents(&place, users).await;
+    let bodies = |version: u64| -> Vec<(Bytes, u64)> {
+        let numbers = (0..indexes).cycle();
+        let requests = documents.chunks(OF_ONE_OF_MANY).zip(numbers);
+        let body = |(documents, number): (&[(String, String)], u32)| {
+            let mut body = BytesMut::new();
+            documents.iter().for_each(|(id, document)| line(&mut body, &index(number), id, version, document));
+            (body.freeze(), documents.len() as u64)
+        };
+        requests.map(body).collect()
+    };
+    post_all(ground, &place, bodies(1), "", "").await;
+    place.settled().await;
+    let figure = post_all(ground, &place, bodies(2), tenants::SCENARIO, name).await;
+    ground.clear(place).await;
+    figure
+}
+
 /// The documents of the index `users` by SQL, as bodies of bulk requests under that version, with how many each holds.
 async fn bodies(place: &Place, version: u64) -> Vec<(Bytes, u64)> {
-    let oracle = crate::check::users_by_sql();
-    let sql = format!("select id, document::text from ({oracle}) oracle");
-    let client = place.database.connect().await;
-    let rows = client.query_raw(&sql, std::iter::empty::<i64>()).await.expect("documents.sql is valid");
-    let mut rows = std::pin::pin!(rows);
     let index = place.search.index("users");
     let mut bodies = Vec::new();
     let (mut body, mut count) = (BytesMut::new(), 0);
-    while let Some(row) = rows.try_next().await.expect("rows") {
-        action(&mut body, &index, row.get(0), version);
-        // As a builder writes it: without the spaces of jsonb.
-        let document: Value = serde_json::from_str(row.get(1)).expect("jsonb is JSON");
-        body.put_slice(document.to_string().as_bytes());
-        body.put_u8(b'\n');
+    for (id, document) in documents(place, u32::MAX).await {
+        line(&mut body, &index, &id, version, &document);
         count += 1;
         if body.len() >= BODY_BYTES {
             bodies.push((body.split().freeze(), std::mem::take(&mut count)));
@@ -66,6 +85,23 @@ async fn bodies(place: &Place, version: u64) -> Vec<(Bytes, u64)> {
     }
     bodies.push((body.freeze(), count));
     bodies
+}
+
+/// That many documents of the index `users` by SQL, by id.
+async fn documents(place: &Place, most: u32) -> Vec<(String, String)> {
+    let oracle = crate::check::users_by_sql();
+    let sql = format!("select id, document::text from ({oracle}) oracle limit {most}");
+    let client = place.database.connect().await;
+    let rows = client.query_raw(&sql, std::iter::empty::<i64>()).await.expect("documents.sql is valid");
+    // As a builder writes it: without the spaces of jsonb.
+    let document = |text: &str| serde_json::from_str::<Value>(text).expect("jsonb is JSON").to_string();
+    rows.map_ok(|row| (row.get(0), document(row.get(1)))).try_collect().await.expect("rows")
+}
+
+fn line(body: &mut BytesMut, index: &str, id: &str, version: u64, document: &str) {
+    action(body, index, id, version);
+    body.put_slice(document.as_bytes());
+    body.put_u8(b'\n');
 }
 
 /// The line before a document.
@@ -103,8 +139,12 @@ async fn post_all(
 
 /// The index that docmill makes of the builder's declaration: the same mapping.
 pub async fn make_index(search: &OpenSearch) {
+    make(search, &search.index("users")).await;
+}
+
+async fn make(search: &OpenSearch, index: &str) {
     let body = json!({ "settings": { "number_of_replicas": 0 }, "mappings": mapping().await });
-    search.must(Method::PUT, &search.index("users"), Some(&body)).await;
+    search.must(Method::PUT, index, Some(&body)).await;
 }
 
 /// The mapping of the index `users`, as the shop declares it.

@@ -71,6 +71,17 @@ impl Drop for InFlight {
 /// much as one and, where the sink answers within that time, are not durable sooner.
 const COMPANY_WAIT: Duration = Duration::from_millis(10);
 
+/// A pipeline whose changes were sent that long after their commits is catching up.
+const CATCHING_UP_FROM: Duration = Duration::from_secs(1);
+
+/// What has waited for long may wait an eighth longer, up to that: fewer and larger batches are how one that is behind, beside many
+/// others, comes to see the end of it.
+const CATCHING_UP_SHARE: u32 = 8;
+const CATCHING_UP_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// ... and no longer than that after the last of them came: then there is no company.
+const CATCHING_UP_QUIET: Duration = Duration::from_millis(200);
+
 /// Makes batches of what `queue` holds until it ends.
 pub async fn run(
     mut queue: QueueReceiver,
@@ -81,9 +92,10 @@ pub async fn run(
     let count = Arc::new(watch::Sender::new(0usize));
     let mut in_flight = count.subscribe();
     while let Some(first) = queue.recv().await {
+        let began = Instant::now();
+        let mut last = began;
         let mut gathering = Gathering::default();
         gathering.add(first);
-        let (soon, deadline) = (Instant::now() + policy.max_delay.min(COMPANY_WAIT), Instant::now() + policy.max_delay);
         let mut ended = false;
         while !gathering.full(&policy) {
             if let Some(queued) = queue.try_recv() {
@@ -91,9 +103,12 @@ pub async fn run(
                 continue;
             }
             let flying = *in_flight.borrow_and_update();
-            if flying == 0 {
-                break;
-            }
+            let until = match (flying, gathering.catching_up()) {
+                (0, None) => break,
+                (0, Some(wait)) => (began + wait).min(last + CATCHING_UP_QUIET),
+                (1, wait) => began + policy.max_delay.min(COMPANY_WAIT).max(wait.unwrap_or_default()),
+                (_, wait) => began + policy.max_delay.max(wait.unwrap_or_default()),
+            };
             // Something is being worked on: company may come, or the work may end.
             let wake = async {
                 tokio::select! {
@@ -101,8 +116,11 @@ pub async fn run(
                     _ = in_flight.changed() => None,
                 }
             };
-            match timeout_at(if flying == 1 { soon } else { deadline }, wake).await {
-                Ok(Some(Some(queued))) => gathering.add(queued),
+            match timeout_at(until, wake).await {
+                Ok(Some(Some(queued))) => {
+                    last = Instant::now();
+                    gathering.add(queued);
+                }
                 Ok(Some(None)) => {
                     ended = true;
                     break;
@@ -134,6 +152,8 @@ pub async fn run(
 struct Gathering {
     changes: Vec<Change>,
     bytes: usize,
+    /// The longest that one of them was sent after its commit.
+    sent_after: Duration,
     end: Option<End>,
     catalog: Catalog,
     room: Option<OwnedSemaphorePermit>,
@@ -152,6 +172,7 @@ impl Gathering {
                     let position = Position::new(change.position.bytes() + 1);
                     self.end_at(End { position, next_xid: 0 });
                 }
+                self.sent_after = self.sent_after.max(change.sent_after);
                 self.changes.push(change);
             }
             // A keepalive that was on its way may name an earlier position than the transaction before it.
@@ -166,11 +187,68 @@ impl Gathering {
         self.end = Some(self.end.unwrap_or_default().and(end));
     }
 
+    /// How long it may wait for company, even with no other batch in flight, when these changes are late already.
+    fn catching_up(&self) -> Option<Duration> {
+        let late = self.sent_after >= CATCHING_UP_FROM;
+        late.then(|| (self.sent_after / CATCHING_UP_SHARE).min(CATCHING_UP_WAIT_MAX))
+    }
+
     fn full(&self, policy: &BatchPolicy) -> bool {
         self.changes.len() >= policy.max_changes.max(1) || self.bytes >= policy.max_bytes
     }
 
     fn close(self, in_flight: InFlight) -> Batch {
         Batch { changes: self.changes, end: self.end, catalog: self.catalog, in_flight, _room: self.room }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edges::Observer;
+    use crate::model::{ChangeKind, Relation, TableName};
+    use crate::pipeline::front::queue::{QueueSender, bounded};
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Observer for Nobody {}
+
+    fn change(sent_after: Duration) -> CaptureEvent {
+        let relation = Arc::new(Relation { table: TableName::new("public", "users"), columns: Vec::new() });
+        let position = Position::new(1);
+        CaptureEvent::Change(Change { position, committed_at_us: 0, sent_after, relation, kind: ChangeKind::Truncate })
+    }
+
+    /// With a queue of one event, so that each is taken before the next can be put.
+    fn batches() -> (QueueSender, mpsc::Receiver<Batch>) {
+        let (sender, receiver) = bounded(1, 1 << 20, Arc::new(Nobody));
+        let (batches, made) = mpsc::channel(1);
+        tokio::spawn(run(receiver, batches, BatchPolicy::default(), 4));
+        (sender, made)
+    }
+
+    async fn made(batches: &mut mpsc::Receiver<Batch>) -> usize {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let batch = tokio::time::timeout(PATIENCE, batches.recv()).await.expect("it waits for company for ever");
+        batch.expect("a batch").changes().len()
+    }
+
+    #[tokio::test]
+    async fn what_is_late_already_waits_for_company_and_not_for_ever() {
+        let (sender, mut batches) = batches();
+        for _ in 0..3 {
+            assert!(sender.send(change(Duration::from_secs(60))).await);
+        }
+        assert_eq!(made(&mut batches).await, 3);
+        assert!(sender.send(change(Duration::from_secs(60))).await);
+        assert_eq!(made(&mut batches).await, 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_late_waits_for_nobody_when_nothing_is_in_flight() {
+        let (sender, mut batches) = batches();
+        assert!(sender.send(change(Duration::from_millis(900))).await);
+        assert_eq!(made(&mut batches).await, 1);
     }
 }

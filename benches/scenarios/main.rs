@@ -107,10 +107,8 @@ async fn run(run: &Run) {
             let limits = tenants::LIMITS.into_iter().filter(|(_, name)| run.wants_system(name));
             let of = |(indexes, name)| load::updates_of(&ground, &rows, indexes, sizes.users / 4, name).boxed_local();
             measure(limits.map(of).collect(), &mut table).await;
-            let wanted = tenants::TENANTS.into_iter().filter(|(_, name)| run.wants_system(name));
-            let of = |(count, name)| {
-                tenants::measure(&ground, count, name, sizes.users / 4, sizes.changes / 4).boxed_local()
-            };
+            let wanted = tenants::TENANTS.into_iter().filter(|(_, _, name)| run.wants_system(name));
+            let of = |of| tenants::measure(&ground, of, sizes.users / 4, sizes.changes / 4).boxed_local();
             measure(wanted.map(of).collect(), &mut table).await;
             if run.wants_system(neighbours::NAME) {
                 match AssertUnwindSafe(neighbours::measure(&ground, sizes.seconds.clamp(20, 40))).catch_unwind().await {

@@ -74,12 +74,15 @@ const COMPANY_WAIT: Duration = Duration::from_millis(10);
 /// A pipeline whose changes were sent that long after their commits is catching up.
 const CATCHING_UP_FROM: Duration = Duration::from_secs(1);
 
-/// What has waited for long may wait an eighth longer, up to that: fewer and larger batches are how one that is behind, beside many
-/// others, comes to see the end of it.
-const CATCHING_UP_SHARE: u32 = 8;
-const CATCHING_UP_WAIT_MAX: Duration = Duration::from_secs(1);
+/// What has waited for long may wait a quarter longer for company while another batch is in flight, up to that: fewer and larger
+/// batches are how one that is behind, beside many others, comes to see the end of it.
+const CATCHING_UP_SHARE: u32 = 4;
+const CATCHING_UP_WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// ... and no longer than that after the last of them came: then there is no company.
+/// ... and no longer than that while none is, or than this after the last of them came: then there is no company. Where fewer are
+/// there already nobody waits at all: what a source has by replication carries the time of its first commit, and is late for ever.
+const CATCHING_UP_CHANGES_MIN: usize = 8;
+const CATCHING_UP_IDLE_MAX: Duration = Duration::from_secs(1);
 const CATCHING_UP_QUIET: Duration = Duration::from_millis(200);
 
 /// Makes batches of what `queue` holds until it ends.
@@ -104,8 +107,10 @@ pub async fn run(
             }
             let flying = *in_flight.borrow_and_update();
             let until = match (flying, gathering.catching_up()) {
-                (0, None) => break,
-                (0, Some(wait)) => (began + wait).min(last + CATCHING_UP_QUIET),
+                (0, Some(wait)) if gathering.changes.len() >= CATCHING_UP_CHANGES_MIN => {
+                    (began + wait.min(CATCHING_UP_IDLE_MAX)).min(last + CATCHING_UP_QUIET)
+                }
+                (0, _) => break,
                 (1, wait) => began + policy.max_delay.min(COMPANY_WAIT).max(wait.unwrap_or_default()),
                 (_, wait) => began + policy.max_delay.max(wait.unwrap_or_default()),
             };
@@ -187,7 +192,7 @@ impl Gathering {
         self.end = Some(self.end.unwrap_or_default().and(end));
     }
 
-    /// How long it may wait for company, even with no other batch in flight, when these changes are late already.
+    /// How long it may wait for company when these changes are late already.
     fn catching_up(&self) -> Option<Duration> {
         let late = self.sent_after >= CATCHING_UP_FROM;
         late.then(|| (self.sent_after / CATCHING_UP_SHARE).min(CATCHING_UP_WAIT_MAX))
@@ -220,13 +225,14 @@ mod tests {
         CaptureEvent::Change(Change { position, committed_at_us: 0, sent_after, relation, kind: ChangeKind::Truncate })
     }
 
-    /// With a queue of one event, so that each is taken before the next can be put.
     fn batches() -> (QueueSender, mpsc::Receiver<Batch>) {
-        let (sender, receiver) = bounded(1, 1 << 20, Arc::new(Nobody));
+        let (sender, receiver) = bounded(QUEUED_MAX, 1 << 20, Arc::new(Nobody));
         let (batches, made) = mpsc::channel(1);
         tokio::spawn(run(receiver, batches, BatchPolicy::default(), 4));
         (sender, made)
     }
+
+    const QUEUED_MAX: usize = 2 * CATCHING_UP_CHANGES_MIN;
 
     async fn made(batches: &mut mpsc::Receiver<Batch>) -> usize {
         const PATIENCE: Duration = Duration::from_secs(30);
@@ -237,10 +243,16 @@ mod tests {
     #[tokio::test]
     async fn what_is_late_already_waits_for_company_and_not_for_ever() {
         let (sender, mut batches) = batches();
-        for _ in 0..3 {
+        // On one thread the first of them is not looked at before all of these are there; the rest is the company.
+        for _ in 0..QUEUED_MAX {
             assert!(sender.send(change(Duration::from_secs(60))).await);
         }
-        assert_eq!(made(&mut batches).await, 3);
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+            assert!(sender.send(change(Duration::from_secs(60))).await);
+        }
+        assert_eq!(made(&mut batches).await, QUEUED_MAX + 3);
+        // A few are no backlog, however late they are.
         assert!(sender.send(change(Duration::from_secs(60))).await);
         assert_eq!(made(&mut batches).await, 1);
     }

@@ -278,7 +278,7 @@ impl OldestLive {
 /// Pieces of one request small enough that several workers share it, and never larger than a task may be. Each is a range of the ids in
 /// the order of numbers, whose rows lie near each other in the source.
 fn cut(mut ids: Vec<String>) -> Vec<Vec<String>> {
-    const SHARED_FROM: usize = 128;
+    const SHARED_FROM: usize = 512;
     if ids.len() <= SHARED_FROM {
         return vec![ids];
     }

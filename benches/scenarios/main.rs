@@ -105,10 +105,10 @@ async fn run(run: &Run) {
     if run.wants(Scenario::Tenants) {
         for _ in 1..=run.rounds() {
             let limits = tenants::LIMITS.into_iter().filter(|(_, name)| run.wants_system(name));
-            let of = |(indexes, name)| load::updates_of(&ground, &rows, indexes, sizes.users / 4, name).boxed_local();
+            let of = |(indexes, name)| load::updates_of(&ground, &rows, indexes, sizes.users, name).boxed_local();
             measure(limits.map(of).collect(), &mut table).await;
-            let wanted = tenants::TENANTS.into_iter().filter(|(_, _, name)| run.wants_system(name));
-            let of = |of| tenants::measure(&ground, of, sizes.users / 4, sizes.changes / 4).boxed_local();
+            let wanted = tenants::TENANTS.into_iter().filter(|(_, name)| run.wants_system(name));
+            let of = |of| tenants::measure(&ground, of, sizes.users, sizes.changes).boxed_local();
             measure(wanted.map(of).collect(), &mut table).await;
             if run.wants_system(neighbours::NAME) {
                 match AssertUnwindSafe(neighbours::measure(&ground, sizes.seconds.clamp(20, 40))).catch_unwind().await {

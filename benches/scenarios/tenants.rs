@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use docmill::embedded::{SHOP_SCHEMA, free_port, shop_seed};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::figure::{Figure, Meter};
 use crate::ground::{Ground, Place};
@@ -17,15 +17,9 @@ use crate::support::postgres::connect;
 use crate::support::shop::oracle_statements;
 use crate::system::{LATE, Running, Until, follow};
 
-/// Pipelines, whether the search engine refreshes their indexes meanwhile, and what they are called in the table. Each index is refreshed
-/// once a second while it is written or searched, whoever writes it: that grows with indexes and with time, not with changes.
-pub const TENANTS: [(u32, bool, &str); 5] = [
-    (1, true, "docmill, 1 pipeline"),
-    (1, false, "docmill, 1 pipeline, no refreshes"),
-    (10, true, "docmill, 10 pipelines"),
-    (100, true, "docmill, 100 pipelines"),
-    (100, false, "docmill, 100 pipelines, no refreshes"),
-];
+/// Pipelines, and what they are called in the table.
+pub const TENANTS: [(u32, &str); 3] =
+    [(1, "docmill, 1 pipeline"), (10, "docmill, 10 pipelines"), (100, "docmill, 100 pipelines")];
 
 /// What the search engine takes at least: indexes, and what they are called.
 pub const LIMITS: [(u32, &str); 2] =
@@ -40,12 +34,7 @@ const AT_REST: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// `users` and `changes` are those of all pipelines together.
-pub async fn measure(
-    ground: &Ground,
-    (tenants, refreshes, name): (u32, bool, &'static str),
-    users: u32,
-    changes: u32,
-) -> Figure {
+pub async fn measure(ground: &Ground, (tenants, name): (u32, &'static str), users: u32, changes: u32) -> Figure {
     let place = ground.bare_place("tenants").await;
     let each = users / tenants;
     let client = connect(&place.database.url).await;
@@ -72,20 +61,12 @@ pub async fn measure(
         let sql = format!("update t{tenant}.users set name = '{last}' where id = {each}");
         client.batch_execute(&sql).await.expect("the last user");
     }
-    if !refreshes {
-        let path = format!("{}*users*/_settings", place.search.prefix);
-        let body = json!({ "index": { "refresh_interval": "-1" } });
-        place.search.must(Method::PUT, &path, Some(&body)).await;
-    }
     place.settled().await;
     let mut running = Tenants { docmill, count: tenants };
     running.docmill.thaw();
     let course = follow(ground, &place, &mut running, Until::Has(i64::from(each), last), false).await;
     live(&running.docmill, tenants).await;
     eprintln!("{name}: {sessions} sessions of PostgreSQL for all to be filled and live");
-    if !refreshes {
-        place.search.must(Method::POST, &format!("{}*users*/_refresh", place.search.prefix), None).await;
-    }
     let wrong = wrong(&place, tenants).await;
     Box::new(running).end(&place).await;
 

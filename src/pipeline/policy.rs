@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// When a batch closes. It also closes when the queue is empty and no other batch is in flight, or only one is and it waited for 10 ms,
 /// so that nobody waits for company when idle. Changes that are more than a second late, as when a pipeline catches up, wait for a
-/// quarter of that more, up to four seconds, or up to one with no other batch in flight.
+/// quarter of that more, up to four seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchPolicy {
     /// Changes in a batch at most; at least 1.

@@ -74,15 +74,16 @@ const COMPANY_WAIT: Duration = Duration::from_millis(10);
 /// A pipeline whose changes were sent that long after their commits is catching up.
 const CATCHING_UP_FROM: Duration = Duration::from_secs(1);
 
-/// What has waited for long may wait a quarter longer for company while another batch is in flight, up to that: fewer and larger
+/// What has waited for long may wait a quarter longer for company, up to that: capture goes on meanwhile, and fewer and larger
 /// batches are how one that is behind, beside many others, comes to see the end of it.
 const CATCHING_UP_SHARE: u32 = 4;
 const CATCHING_UP_WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// ... and no longer than that while none is, or than this after the last of them came: then there is no company. Where fewer are
-/// there already nobody waits at all: what a source has by replication carries the time of its first commit, and is late for ever.
+/// Where fewer are there already they do not wait with no other batch in flight: what a source has by replication carries the time of
+/// its first commit, and is late for ever.
 const CATCHING_UP_CHANGES_MIN: usize = 8;
-const CATCHING_UP_IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// ... nor for longer than that after the last of them came: then there is no company.
 const CATCHING_UP_QUIET: Duration = Duration::from_millis(200);
 
 /// Makes batches of what `queue` holds until it ends.
@@ -108,7 +109,7 @@ pub async fn run(
             let flying = *in_flight.borrow_and_update();
             let until = match (flying, gathering.catching_up()) {
                 (0, Some(wait)) if gathering.changes.len() >= CATCHING_UP_CHANGES_MIN => {
-                    (began + wait.min(CATCHING_UP_IDLE_MAX)).min(last + CATCHING_UP_QUIET)
+                    (began + wait).min(last + CATCHING_UP_QUIET)
                 }
                 (0, _) => break,
                 (1, wait) => began + policy.max_delay.min(COMPANY_WAIT).max(wait.unwrap_or_default()),

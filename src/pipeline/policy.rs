@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// When a batch closes. It also closes when the queue is empty and no other batch is in flight, or only one is and it waited for 10 ms,
-/// so that nobody waits for company when idle. Changes that are more than a second late, as when a pipeline catches up, wait for a
-/// quarter of that more, up to four seconds.
+/// so that nobody waits for company when idle. Changes that the source sent more than a second after their commits, as when a pipeline
+/// catches up, wait for a quarter of that more, up to four seconds; with no other batch in flight only eight or more of them do, and for
+/// 200 ms after the last that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchPolicy {
     /// Changes in a batch at most; at least 1.
     pub max_changes: usize,
     /// Bytes of changes in a batch, about, at most; and no more than half of what the queue may hold.
     pub max_bytes: usize,
-    /// How long the first change of a batch waits for company at most.
+    /// How long the first change of a batch waits for company at most, unless it is late already.
     pub max_delay: Duration,
 }
 

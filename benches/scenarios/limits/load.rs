@@ -43,7 +43,7 @@ pub async fn updates(ground: &Ground, rows: &Rows) -> Figure {
     Figure { wrong, ..figure }
 }
 
-/// Documents of S7's in one request, as many as one of a hundred pipelines has.
+/// Documents in one request of S7's limit, with which the search engine was as fast in a hundred indexes as in one.
 const OF_ONE_OF_MANY: usize = 500;
 
 /// That many documents posted over themselves, in as many indexes, each request for one of them.

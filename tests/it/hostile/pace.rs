@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_millis(400);
 const ROUND: Duration = Duration::from_millis(1200);
 /// Between two misdeeds: how often the hostile pipeline's rows change is not its doing.
 const MISDEED_EVERY: Duration = Duration::from_millis(100);
-const ROUNDS_MAX: usize = 15;
+const ROUNDS_MAX: usize = 6;
 /// How much longer it may take beside a hostile pipeline: 20 %.
 const MORE: f64 = 1.2;
 /// What cannot be told apart here: one turn of a guest, the 10 ms of the epoch. On two cores whoever runs may hold up whoever wakes

@@ -1,12 +1,13 @@
 //! Fetching the rows of one statement into columns, and stopping at the limits of a call.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, RowStream, Statement};
 
 use super::cells::push_cell;
 use super::options::PostgresOptions;
@@ -27,7 +28,39 @@ pub(super) enum RunError {
     Database(usize, tokio_postgres::Error),
     /// The statement yields other columns than it was planned for.
     Stale(usize),
+    /// More than a call may yield; whether the statement was read to its end all the same.
+    OverLimit(Failure, bool),
 }
+
+impl RunError {
+    /// Whether the connection needs only to be cleaned: its statement has ended, and what is prepared on it is not to blame. Opening another one costs
+    /// the server 10 ms and more, which a builder must not be able to ask for at will.
+    pub fn leaves_nothing(&self) -> bool {
+        match self {
+            Self::Failure(_) | Self::Ours(..) | Self::Stale(_) => false,
+            Self::OverLimit(_, ended) => *ended,
+            Self::Database(_, error) => error.code().is_some_and(|code| {
+                let of_values = |class| code.code().starts_with(class);
+                OF_VALUES.into_iter().any(of_values) || OF_TIME.contains(code) || only_behind(code)
+            }),
+        }
+    }
+}
+
+/// Classes of errors that come of the values which a statement met: cardinality, data, a limit of the server, a function that raised.
+const OF_VALUES: [&str; 4] = ["21", "22", "54", "P0"];
+/// It took too long, or waited too long.
+const OF_TIME: [SqlState; 2] = [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE];
+
+/// Whether a statement failed only because its transaction had failed before it.
+pub(super) fn only_behind(code: &SqlState) -> bool {
+    *code == SqlState::IN_FAILED_SQL_TRANSACTION
+}
+
+/// What is read of a statement after it was over the limit, to see it end; past that its connection is closed. A statement has one row
+/// more than a call may yield, and may have more when it is one of several.
+const REST_ROWS_MAX: usize = 1_000;
+const REST_BYTES_MAX: usize = 1 << 20;
 
 impl From<Failure> for RunError {
     fn from(failure: Failure) -> Self {
@@ -69,6 +102,12 @@ impl Meter {
     }
 }
 
+/// For each row: a server that sends faster than rows are read would keep the thread for all of them, and others who stand in line on
+/// it would wait for tens of milliseconds.
+pub(super) async fn take_turns() {
+    tokio::task::consume_budget().await;
+}
+
 /// The rows of one statement.
 pub(super) async fn rows(
     client: &Client,
@@ -85,7 +124,10 @@ pub(super) async fn rows(
     let mut count = 0;
     let mut scratch = Vec::new();
     while let Some(row) = stream.try_next().await.map_err(|error| RunError::Database(place, error))? {
-        meter.count(row.raw_size_bytes())?;
+        if let Err(failure) = meter.count(row.raw_size_bytes()) {
+            return Err(RunError::OverLimit(failure, ends(stream).await));
+        }
+        take_turns().await;
         count += 1;
         for (at, (column, planned)) in columns.iter_mut().zip(&plan.columns).enumerate() {
             push_cell(&row, at, planned.decode, column, &mut scratch).ok_or(RunError::Stale(place))?;
@@ -93,6 +135,19 @@ pub(super) async fn rows(
     }
     let columns = columns.into_iter().map(ColumnBuilder::finish).collect();
     Rows::new(count, columns).map_err(|error| Failure::transient("failed to read rows").with_source(error).into())
+}
+
+/// Whether the rest of a statement is short; it is dropped.
+async fn ends(mut rest: Pin<&mut RowStream>) -> bool {
+    let (mut rows, mut bytes) = (0, 0);
+    while rows < REST_ROWS_MAX && bytes < REST_BYTES_MAX {
+        match rest.try_next().await {
+            Ok(Some(row)) => (rows, bytes) = (rows + 1, bytes + row.raw_size_bytes()),
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// The clock is ours: what the server does not end in time is abandoned. The server's own limit is on each of the

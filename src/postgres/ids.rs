@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use tokio_postgres::Client;
 
 use super::fetch::{self, RunError};
@@ -44,6 +44,7 @@ impl Ids {
         let limit = options.ids_at_once_max + 1;
         let mut lease = queries.pool.lease().await?;
         let began = Instant::now();
+        let mut whole = false;
         let reading = async {
             let connection = lease.work()?;
             let mut statements = Vec::with_capacity(calls.len());
@@ -55,17 +56,24 @@ impl Ids {
             let beginning =
                 async { client.batch_execute(BEGIN).await.map_err(|error| RunError::Ours("begin a read", error)) };
             let reading =
-                try_join_all(calls.iter().zip(&statements).enumerate().map(|(place, (call, statement))| async move {
+                join_all(calls.iter().zip(&statements).enumerate().map(|(place, (call, statement))| async move {
                     read(client, statement, &call.params).await.map_err(|error| RunError::Database(place, error))
                 }));
             // Polled in this order, so sent in this order; the answers come in one round trip.
-            tokio::try_join!(biased; beginning, reading).map(|((), answers)| answers)
+            let (began, answers) = tokio::join!(biased; beginning, reading);
+            began?;
+            whole = answers.iter().all(|answer| answer.as_ref().err().is_none_or(RunError::leaves_nothing));
+            // The first that failed is to blame: those behind it fail for being behind it.
+            answers.into_iter().collect::<Result<Vec<_>, _>>()
         };
         let answers = match fetch::in_time(options, calls.len(), reading).await {
             Ok(answers) => answers,
             Err(error) => {
                 let error = lease.overrun().map_or(error, RunError::Failure);
-                drop(lease);
+                if whole {
+                    lease.rest();
+                }
+                lease.give_back().await;
                 return Err(queries.explain(&calls, error, began).await);
             }
         };
@@ -185,6 +193,7 @@ async fn read(
     let mut rows = pin!(client.query_raw(statement, params).await?);
     let mut ids = Vec::new();
     while let Some(row) = rows.try_next().await? {
+        fetch::take_turns().await;
         ids.push(row.try_get(0)?);
     }
     Ok(ids)

@@ -16,7 +16,7 @@ use super::quote;
 /// A statement, ready to be prepared on any connection.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Plan {
-    /// What is sent.
+    /// What is sent. It yields one row more than a call may at most: what is over the limit is noticed, and the statement ends by itself.
     pub wrapped: String,
     /// The same for a query of ids: its one column as text, without nulls, at most `{limit}` rows where given.
     pub ids: Option<String>,
@@ -58,7 +58,7 @@ impl PlanError {
 }
 
 /// Learns the columns and parameters of a statement, looks at what it calls, and wraps it.
-pub(super) async fn plan(client: &Client, text: &str, rules: Rules<'_>) -> Result<Plan, PlanError> {
+pub(super) async fn plan(client: &Client, text: &str, rules: Rules<'_>, rows_max: usize) -> Result<Plan, PlanError> {
     let text = text.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
     let bare = client.prepare(text).await.map_err(|error| refusal(error, text))?;
     let columns = bare.columns();
@@ -103,7 +103,7 @@ pub(super) async fn plan(client: &Client, text: &str, rules: Rules<'_>) -> Resul
         planned.push(PlanColumn { name: column.name().to_owned(), decode });
     }
     let plan = Plan {
-        wrapped: format!("select {} from {from}", expressions.join(", ")),
+        wrapped: format!("select {} from {from} limit {}", expressions.join(", "), over(rows_max)),
         ids: (columns.len() == 1).then(|| format!("select q.c1::text from {from} where q.c1 is not null")),
         columns: planned,
         params: bare.params().to_vec(),
@@ -115,6 +115,11 @@ pub(super) async fn plan(client: &Client, text: &str, rules: Rules<'_>) -> Resul
         true => Ok(plan),
         false => Err(PlanError::refused("it means something else inside a sub-select than by itself")),
     }
+}
+
+/// One more than that, or as many as PostgreSQL can count.
+fn over(rows_max: usize) -> i64 {
+    i64::try_from(rows_max).unwrap_or(i64::MAX).saturating_add(1)
 }
 
 /// The declared types of the columns, domains included; empty where they cannot be asked. Nothing of the statement is run:

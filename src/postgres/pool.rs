@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! lease ─▶ untouched ─▶ busy ─▶ rested ─▶ busy ─▶ … dropped: rollback, reset all, back to the others
-//!                        └─ dropped, or failed: cancelled and closed
+//!                        └─ dropped, or failed in a way that may stay: cancelled and closed
 //! ```
 
 use std::sync::Arc;
@@ -134,9 +134,9 @@ impl Pool {
 enum State {
     /// Nothing was asked on it.
     Untouched,
-    /// What was asked ended well. Planning alone runs functions that say they are constant, so it is cleaned whatever it was.
+    /// What was asked has ended. Planning alone runs functions that say they are constant, so it is cleaned whatever it was.
     Rested,
-    /// Something is running, or failed: its connection is not used again.
+    /// Something is running, or failed in a way that may stay: its connection is not used again.
     Busy,
 }
 
@@ -172,7 +172,14 @@ impl Lease {
         }
     }
 
-    /// Everything that was begun has ended well; a transaction or a cursor may be open.
+    /// Ends it after a failure, and waits as [`end`](Self::end) does if its connection may be used again.
+    pub async fn give_back(self) {
+        if self.state == State::Rested {
+            self.end().await;
+        }
+    }
+
+    /// Everything that was begun has ended, and its statements may be run again; a transaction or a cursor may be open.
     pub fn rest(&mut self) {
         self.state = State::Rested;
     }

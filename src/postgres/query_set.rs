@@ -10,7 +10,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::error::SqlState;
 
 use super::error::{class_of, failed, said};
-use super::fetch::{self, Meter, RunError};
+use super::fetch::{self, Meter, RunError, only_behind};
 use super::functions::Rules;
 use super::ids::Ids;
 use super::options::PostgresOptions;
@@ -96,7 +96,9 @@ async fn look(
         return Ok((planned, problems));
     }
     for (name, text) in &declaration.queries {
-        let planning = async { Ok::<_, Failure>(plan::plan(lease.work()?.client(), text, rules(options)).await) };
+        let planning = async {
+            Ok::<_, Failure>(plan::plan(lease.work()?.client(), text, rules(options), options.rows_per_call_max).await)
+        };
         match fetch::in_time(options, PLANNING_STATEMENTS, planning).await? {
             Ok(plan) => {
                 let declared = Declared { text: text.clone(), plan: Mutex::new(Arc::new(plan)) };
@@ -209,6 +211,7 @@ impl Queries {
             }));
         let (began, answers) = tokio::join!(biased; beginning, running);
         began?;
+        let whole = answers.iter().all(|answer| answer.as_ref().err().is_none_or(RunError::leaves_nothing));
         // Behind a statement that failed all others fail, for being behind it: what counts is the one that is to blame.
         let mut rows = Vec::with_capacity(answers.len());
         let mut failed = None;
@@ -219,17 +222,24 @@ impl Queries {
                 Err(_) => {}
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
+        match failed {
+            None => {
+                lease.rest();
+                Ok(rows)
+            }
+            Some(error) => {
+                if whole {
+                    lease.rest();
+                }
+                Err(error)
+            }
         }
-        lease.rest();
-        Ok(rows)
     }
 
-    /// What a failed call means, after the lease that it ran on was closed.
+    /// What a failed call means, after the lease that it ran on was given back or closed.
     pub async fn explain(&self, calls: &[Call<'_>], error: RunError, began: Instant) -> Failure {
         let (place, error) = match error {
-            RunError::Failure(failure) => return failure,
+            RunError::Failure(failure) | RunError::OverLimit(failure, _) => return failure,
             RunError::Ours(tried, error) => return failed(tried, error),
             RunError::Stale(place) => return self.plan_again(&calls[place], None).await,
             RunError::Database(place, error) => (place, error),
@@ -279,7 +289,8 @@ impl Queries {
         let planning = async {
             let mut lease = self.pool.lease().await?;
             let options = &self.pool.source().options;
-            let planning = plan::plan(lease.work()?.client(), &declared.text, rules(options));
+            let planning =
+                plan::plan(lease.work()?.client(), &declared.text, rules(options), options.rows_per_call_max);
             let planned =
                 fetch::in_time(options, PLANNING_STATEMENTS, async { Ok::<_, Failure>(planning.await) }).await?;
             lease.rest();
@@ -354,16 +365,13 @@ impl Snapshot for Moment {
             }
             Err(error) => {
                 let error = lease.overrun().map_or(error, RunError::Failure);
-                self.lease = None;
+                if let Some(lease) = self.lease.take() {
+                    lease.give_back().await;
+                }
                 Err(self.queries.explain(&calls, error, began).await)
             }
         }
     }
-}
-
-/// Whether a statement failed only because its transaction had failed before it.
-fn only_behind(code: &SqlState) -> bool {
-    *code == SqlState::IN_FAILED_SQL_TRANSACTION
 }
 
 fn only_behind_another(error: &RunError) -> bool {

@@ -19,7 +19,7 @@ async fn queries_without_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_of_ten_million_rows() {
-    quarantines("ten million rows", "builder_limit", "failed to read rows: one call yielded more than 100000 rows")
+    quarantines("ten million rows", "builder_limit", "failed to read rows: one call yielded more than 20000 rows")
         .await;
 }
 

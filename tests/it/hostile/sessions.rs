@@ -100,17 +100,75 @@ async fn nothing_that_a_call_leaves_in_its_session_reaches_the_next_one() {
     assert_eq!(before[1..], clean[1..]);
 }
 
-#[tokio::test]
-async fn a_call_that_failed_closes_its_connection() {
-    let walled = Walled::fresh().await;
-    let options = walled.options_with_pid();
-    let queries = [("pid", "select pg_backend_pid()::text as t"), ("fails", "select 1 / $1::int as n")];
-    let queries = prepare(options, &queries).await.expect("load");
+/// The process that serves a read, which stays open with it.
+async fn process(queries: &dyn QuerySet) -> (String, Box<dyn docmill::edges::Snapshot>) {
     let (rows, moment) = queries.snapshot(&[query("pid", &[])]).await.expect("a pid");
     let docmill::model::Cells::Texts(texts) = &rows[0].columns()[0].cells else { panic!("texts") };
-    let pid = String::from_utf8(texts.get(0).expect("a pid").to_vec()).expect("digits");
-    let mut moment = moment;
-    moment.run(&[query("fails", &["0"])]).await.expect_err("it divides by zero");
+    (String::from_utf8(texts.get(0).expect("a pid").to_vec()).expect("digits"), moment)
+}
+
+/// A read that this process serves. There may be another one at rest, which another read had.
+async fn served_by(queries: &dyn QuerySet, pid: &str) -> Box<dyn docmill::edges::Snapshot> {
+    let until = Instant::now() + Duration::from_secs(5);
+    loop {
+        let (now, moment) = process(queries).await;
+        if now == pid {
+            return moment;
+        }
+        assert!(Instant::now() < until, "process {pid} serves nobody any more");
+    }
+}
+
+const PID: (&str, &str) = ("pid", "select pg_backend_pid()::text as t");
+
+#[tokio::test]
+async fn after_a_value_that_is_refused_and_after_a_row_too_many_the_same_session_goes_on_clean() {
+    let walled = Walled::fresh().await;
+    let leave = "perform set_config('own.setting', 'x', false), pg_advisory_lock(42)";
+    walled.sql(&mislabelled("leave", leave)).await;
+    let mut options = PostgresOptions { rows_per_call_max: 10, ..walled.options_with_pid() };
+    options.allow_functions.push("pg_catalog.pg_lock_status".to_owned());
+    let queries = [
+        PID,
+        ("left", "select leave(id)::text as t from items where id = 1 offset 0"),
+        ("fails", "select 1 / $1::int as n"),
+        ("many", "select generate_series(1, 2000000000) as n"),
+        ("ten", "select generate_series(1, 10) as n"),
+        (
+            "look",
+            "select coalesce(current_setting('own.setting', true), '') || (select count(*) from pg_locks \
+             where locktype = 'advisory' and pid = pg_backend_pid()) as t",
+        ),
+    ];
+    let queries = prepare(options, &queries).await.expect("load");
+    for asked in [
+        vec![query("left", &[]), query("fails", &["0"])],
+        vec![query("left", &[]), query("many", &[])],
+        vec![query("ten", &[]), query("ten", &[])],
+        vec![query("fails", &["0"]), query("ten", &[]), query("many", &[])],
+    ] {
+        let (pid, mut moment) = process(&*queries).await;
+        moment.run(&asked).await.expect_err("it is refused");
+        let ended = moment.run(&[query("ten", &[])]).await.expect_err("the moment has ended");
+        says(&ended.chain(), "this moment ended with an earlier failure");
+        let mut moment = served_by(&*queries, &pid).await;
+        let rows = moment.run(&[query("look", &[])]).await.expect("a look");
+        let docmill::model::Cells::Texts(texts) = &rows[0].columns()[0].cells else { panic!("texts") };
+        assert_eq!(texts.get(0).expect("a text"), b"0", "after {asked:?}");
+    }
+    let (pid, moment) = process(&*queries).await;
+    drop(moment);
+    queries.ids(&[query("fails", &["0"])]).await.err().expect("it divides by zero");
+    served_by(&*queries, &pid).await;
+}
+
+#[tokio::test]
+async fn a_call_that_failed_in_a_way_that_may_stay_closes_its_connection() {
+    let walled = Walled::fresh().await;
+    let queries = prepare(walled.options_with_pid(), &[PID, ("items", "select id from items")]).await.expect("load");
+    let (pid, mut moment) = process(&*queries).await;
+    walled.sql(&format!("revoke select on items from public, {}", walled.reader)).await;
+    moment.run(&[query("items", &[])]).await.expect_err("it may not");
     let there = format!("select count(*)::text from pg_stat_activity where pid = {pid}");
     let until = Instant::now() + Duration::from_secs(5);
     while walled.ask(&there).await != "0" {

@@ -115,6 +115,8 @@ pub fn source(database: &Database, schema: &str) -> Arc<Postgres> {
         slot: name.clone(),
         publication: name,
         schema: schema.to_owned(),
+        // What a call may read is read for it, at the cost of others: as much as an operator of many tenants would let it, unoptimised.
+        rows_per_call_max: 20_000,
         ..PostgresOptions::default()
     };
     Postgres::new(options).unwrap_or_else(|failure| panic!("{}", failure.chain()))

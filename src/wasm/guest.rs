@@ -6,6 +6,7 @@ use super::bindings::BuilderPre;
 use super::call::{Answer, Call, Export};
 use super::guest_log::{GuestLog, LogRate};
 use super::host::CallState;
+use super::lane::LongOnes;
 use super::limiter::Limiter;
 use super::limits::Limits;
 use super::limits_met::LimitsMet;
@@ -29,6 +30,7 @@ pub(super) struct Guest {
 pub(super) struct Places {
     pub(super) slots: Tenant,
     pub(super) long_slots: Tenant,
+    pub(super) long_ones: LongOnes,
 }
 
 impl Guest {
@@ -39,7 +41,11 @@ impl Guest {
         config: Arc<str>,
         limits: Limits,
     ) -> Self {
-        let places = Places { slots: runtime.slots.tenant(pipeline), long_slots: runtime.long_slots.tenant(pipeline) };
+        let places = Places {
+            slots: runtime.slots.tenant(pipeline),
+            long_slots: runtime.long_slots.tenant(pipeline),
+            long_ones: LongOnes::default(),
+        };
         Self {
             places,
             runtime,

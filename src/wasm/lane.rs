@@ -6,31 +6,32 @@
 //! poll, poll, … used 50 ms ──▶ wait for a long slot ──▶ poll, poll, … answer, or its CPU budget is used up
 //! ```
 //!
+//! For a second after a long call its pipeline's calls begin on the right.
+//!
 //! Most calls take less than a millisecond. A guest that spins takes turns of a tick (10 ms) with all others of its threads, and so
 //! each call of a neighbour would wait for as many ticks as calls spin.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::failures;
 use super::guest::Places;
 use super::meter::Meter;
 use super::runtime::Runtime;
+use super::waiting::Waiting;
 use crate::edges::{Failure, Permit};
 
 /// A call under way. Dropped, it is gone with its store, and then its slot is free.
 pub(super) struct UnderWay<T> {
     call: Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>,
     meter: Arc<Meter>,
+    waiting: Waiting,
     wall: Duration,
-    /// Known from when it first runs.
-    deadline: Option<Instant>,
     _slot: Permit,
 }
 
@@ -49,19 +50,22 @@ impl<T: Send + 'static> UnderWay<T> {
         wall: Duration,
         slot: Permit,
     ) -> Self {
-        Self { call, meter, wall, deadline: None, _slot: slot }
+        Self { call, meter, waiting: Waiting::default(), wall, _slot: slot }
     }
 
     /// Runs it to its end.
     pub(super) async fn run(self, what: &str, runtime: &Runtime, places: &Places) -> Result<T, Failure> {
-        let wall = self.wall;
-        let mut leg = on(runtime.threads(), what, self.leg(runtime.options.long_call_cpu)).await?;
-        if let Leg::Long(mut call) = leg {
-            let asked = Instant::now();
+        let (wall, meter, long) = (self.wall, Arc::clone(&self.meter), runtime.options.long_call_cpu);
+        let mut leg = match places.long_ones.recent() {
+            true => Leg::Long(self),
+            false => on(runtime.threads(), what, self.leg(long)).await?,
+        };
+        if let Leg::Long(call) = leg {
             let _long_slot = places.long_slots.acquire().await;
-            // Waiting for others is not the guest's time.
-            call.deadline = call.deadline.map(|deadline| deadline + asked.elapsed());
             leg = on(runtime.long_threads(), what, call.leg(Duration::MAX)).await?;
+        }
+        if meter.used() >= long {
+            places.long_ones.note();
         }
         match leg {
             Leg::Answered(answer) => answer,
@@ -71,17 +75,46 @@ impl<T: Send + 'static> UnderWay<T> {
 
     /// Runs until it ends, or until it waits for anything (its next turn, the database) and has used that much.
     async fn leg(mut self, cpu: Duration) -> Leg<T> {
-        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.wall);
-        let ended = std::future::poll_fn(|context| match self.call.as_mut().poll(context) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending if self.meter.used() >= cpu => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
-        match tokio::time::timeout_at(deadline, ended).await {
-            Ok(Some(answer)) => Leg::Answered(answer),
-            Ok(None) => Leg::Long(self),
-            Err(_) => Leg::OverWall,
+        loop {
+            let left = self.wall.saturating_sub(self.own_time());
+            let ended = std::future::poll_fn(|context| match self.waiting.poll(self.call.as_mut(), context) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if self.meter.used() >= cpu => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            match tokio::time::timeout(left, ended).await {
+                Ok(Some(answer)) => return Leg::Answered(answer),
+                Ok(None) => return Leg::Long(self),
+                Err(_) if self.own_time() >= self.wall => return Leg::OverWall,
+                // It stood in line for a processor meanwhile.
+                Err(_) => {}
+            }
         }
+    }
+
+    /// What its wall clock shows: what it used and what it waited for. Standing in line for a slot or a processor is not its time, and
+    /// where others keep the machine busy a long call may stand for long.
+    fn own_time(&self) -> Duration {
+        self.meter.used() + self.waiting.so_far()
+    }
+}
+
+/// For how long after a call that was long all calls of its pipeline begin where long ones run: one that spins in each call would else have
+/// the first part of each at the better priority, and with ten calls a second that is half a core.
+const LONG_MEMORY: Duration = Duration::from_secs(1);
+
+/// When a pipeline's last long call ended.
+#[derive(Debug, Default)]
+pub(super) struct LongOnes(Mutex<Option<Instant>>);
+
+impl LongOnes {
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn recent(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < LONG_MEMORY)
     }
 }
 

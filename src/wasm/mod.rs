@@ -35,6 +35,7 @@ mod printable;
 mod reading;
 mod runtime;
 mod version;
+mod waiting;
 
 pub use builder::WasmBuilder;
 pub use compile::{COMPILE_COMMAND, CompiledCache, Compiler, compile_component};

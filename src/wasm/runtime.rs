@@ -22,7 +22,8 @@ pub struct RuntimeOptions {
     pub calls_at_once: usize,
     /// Bytes of linear memory that any builder's limits may allow.
     pub memory_bytes_max: usize,
-    /// CPU time after which a call goes on on threads of the lowest priority, so that short calls never stand behind long ones.
+    /// CPU time after which a call goes on on threads of the lowest priority, so that short calls never stand behind long ones; for a
+    /// second after such a call those of the same pipeline begin there.
     pub long_call_cpu: Duration,
     /// Who compiles components. By default this process; whoever does not trust their authors names a program.
     pub compiler: Compiler,

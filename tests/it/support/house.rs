@@ -1,6 +1,7 @@
 //! Pipelines under one roof: each with a schema, a table `things` and indexes of its own, all on one source and one slot.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -231,9 +232,15 @@ impl Tenant {
 pub struct Seen {
     passes: Mutex<Vec<PassReason>>,
     errors: Mutex<Vec<String>>,
+    fences: AtomicUsize,
 }
 
 impl Seen {
+    /// Transactions whose time at the fence was told.
+    pub fn fences(&self) -> usize {
+        self.fences.load(Ordering::Relaxed)
+    }
+
     /// Why documents were assembled again, once for each pass.
     pub fn passes(&self) -> Vec<PassReason> {
         self.passes.lock().expect("nobody panicked").clone()
@@ -256,6 +263,10 @@ impl Observer for Seen {
         if report.done {
             self.passes.lock().expect("nobody panicked").push(report.reason);
         }
+    }
+
+    fn on_fence(&self, _waited: Duration) {
+        self.fences.fetch_add(1, Ordering::Relaxed);
     }
 
     fn on_error(&self, failure: &Failure) {

@@ -59,6 +59,27 @@ async fn pipelines_that_log_in_alike_use_the_same_read_connections_each_in_its_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_at_the_fence_is_told_to_those_whom_it_concerns() {
+    let (house, mut tenants) = in_step(&["a", "b"], 20).await;
+    for tenant in &tenants {
+        tenant.equal(&house).await;
+    }
+    house.await_confirmed().await;
+    let fences = |tenants: &[Tenant]| tenants.iter().map(|tenant| tenant.seen.fences()).collect::<Vec<_>>();
+    let before = fences(&tenants);
+    for round in 0..20 {
+        tenants[0].probe(&house, &format!("p{round}")).await;
+    }
+    tenants[0].equal(&house).await;
+    let after = fences(&tenants);
+    assert!(after[0] > before[0], "{before:?} {after:?}");
+    assert_eq!(after[1], before[1], "transactions of another pipeline");
+    for tenant in &mut tenants {
+        tenant.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_several_pipelines_is_decoded_once_and_given_to_each() {
     let database = Database::fresh().await;
     let mut tenants = vec![Tenant::new(&database, "a", 20).await, Tenant::new(&database, "b", 0).await];
@@ -103,7 +124,7 @@ async fn a_restart_of_all_goes_on_where_each_was() {
         tenant.equal(&again).await;
         assert!(tenant.seen.passes().is_empty(), "{}: {:?}", tenant.name, tenant.seen.passes());
     }
-    assert_eq!(again.slots().await.len(), 1);
+    again.await_slots(1).await;
     for tenant in &mut tenants {
         tenant.stop().await;
     }

@@ -150,3 +150,34 @@ async fn a_long_call_ends_as_a_short_one_does_wherever_it_runs() {
         assert_eq!(answer.unwrap_err().class, FailureClass::Deterministic);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_long_call_its_pipelines_calls_stand_in_the_line_of_long_ones_and_nobody_elses() {
+    // One thread, so four long calls at a time.
+    let one = Runtime::new(RuntimeOptions { threads: 1, ..RuntimeOptions::default() }).unwrap();
+    let mut guest = harmless();
+    // One document without end; of two it is done at once.
+    guest.assemble = "(if (i32.eq (local.get $count) (i32.const 1)) (then (loop $for-ever (br $for-ever)))) \
+        (call $outcomes (local.get $count) (i32.const 1) (i32.const 0) (i32.const 0))";
+    let limits = Limits { cpu: Duration::from_millis(300), wall: Duration::from_secs(60), ..short() };
+    let hog = WasmBuilder::load(&one, &guest.wasm(), json!({}), limits, "hog").await.unwrap();
+    let other = WasmBuilder::load(&one, &harmless().wasm(), json!({}), Limits::default(), "other").await.unwrap();
+    let spin = || {
+        let hog = Arc::clone(&hog);
+        tokio::spawn(async move { assemble(&hog, 1).await })
+    };
+    assert_eq!(assemble(&hog, 2).await.unwrap().len(), 2);
+    assert_eq!(spin().await.unwrap().unwrap_err().class, FailureClass::Time);
+    let spinning: Vec<_> = (0..8).map(|_| spin()).collect();
+    // They are in the line before what follows.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let behind = {
+        let hog = Arc::clone(&hog);
+        tokio::spawn(async move { assemble(&hog, 2).await })
+    };
+    assert_eq!(assemble(&other, 3).await.unwrap().len(), 3);
+    assert!(spinning.iter().all(|call| !call.is_finished()), "the other pipeline stood in the line, too");
+    assert_eq!(behind.await.unwrap().unwrap().len(), 2);
+    assert!(spinning.iter().any(|call| call.is_finished()), "it did not stand in the line");
+    spinning.iter().for_each(|call| call.abort());
+}

@@ -20,8 +20,9 @@ use crate::edges::{Failure, FailureClass};
 /// What a SQLSTATE means for the flow.
 pub(super) fn class_of(state: &SqlState) -> FailureClass {
     match state.code() {
-        // A lock, a slot in use, a transaction that was idle or open for longer than the server's settings allow.
-        "55P03" | "55006" | "25P03" | "25P04" => return FailureClass::Transient,
+        // A lock, a slot in use, a transaction that was idle or open for longer than the server's settings allow; a statement that a function
+        // of the database has let go of in our session.
+        "55P03" | "55006" | "25P03" | "25P04" | "26000" => return FailureClass::Transient,
         _ => {}
     }
     match state.code().get(..2) {

@@ -33,8 +33,8 @@ pub(super) enum RunError {
 }
 
 impl RunError {
-    /// Whether the connection needs only to be cleaned: its statement has ended, and what is prepared on it is not to blame. Opening another one costs
-    /// the server 10 ms and more, which a builder must not be able to ask for at will.
+    /// Whether the connection needs only to be cleaned: its statement has ended, and what is prepared on it is not to blame. Opening
+    /// another one costs the server 10 ms and more.
     pub fn leaves_nothing(&self) -> bool {
         match self {
             Self::Failure(_) | Self::Ours(..) | Self::Stale(_) => false,
@@ -47,8 +47,9 @@ impl RunError {
     }
 }
 
-/// Classes of errors that come of the values which a statement met: cardinality, data, a limit of the server, a function that raised.
-const OF_VALUES: [&str; 4] = ["21", "22", "54", "P0"];
+/// Classes of errors that come of the values which a statement met: cardinality, data, a domain's check, a limit of the server, a function that
+/// raised.
+const OF_VALUES: [&str; 5] = ["21", "22", "23", "54", "P0"];
 /// It took too long, or waited too long.
 const OF_TIME: [SqlState; 2] = [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE];
 
@@ -61,6 +62,7 @@ pub(super) fn only_behind(code: &SqlState) -> bool {
 /// more than a call may yield, and may have more when it is one of several.
 const REST_ROWS_MAX: usize = 1_000;
 const REST_BYTES_MAX: usize = 1 << 20;
+const REST_TIME_MAX: Duration = Duration::from_millis(100);
 
 impl From<Failure> for RunError {
     fn from(failure: Failure) -> Self {
@@ -139,15 +141,18 @@ pub(super) async fn rows(
 
 /// Whether the rest of a statement is short; it is dropped.
 async fn ends(mut rest: Pin<&mut RowStream>) -> bool {
-    let (mut rows, mut bytes) = (0, 0);
-    while rows < REST_ROWS_MAX && bytes < REST_BYTES_MAX {
-        match rest.try_next().await {
-            Ok(Some(row)) => (rows, bytes) = (rows + 1, bytes + row.raw_size_bytes()),
-            Ok(None) => return true,
-            Err(_) => return false,
+    let reading = async {
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < REST_ROWS_MAX && bytes < REST_BYTES_MAX {
+            match rest.try_next().await {
+                Ok(Some(row)) => (rows, bytes) = (rows + 1, bytes + row.raw_size_bytes()),
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
         }
-    }
-    false
+        false
+    };
+    tokio::time::timeout(REST_TIME_MAX, reading).await.unwrap_or(false)
 }
 
 /// The clock is ours: what the server does not end in time is abandoned. The server's own limit is on each of the

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -50,7 +50,12 @@ impl Ids {
             let mut statements = Vec::with_capacity(calls.len());
             for (place, text) in texts.iter().enumerate() {
                 let statement = connection.prepared(&format!("{text} limit {limit}")).await;
-                statements.push(statement.map_err(|error| RunError::Database(place, error))?);
+                let statement = statement.map_err(|error| RunError::Database(place, error))?;
+                // It was prepared before a column was retyped, and a session is kept for long.
+                if statement.params() != calls[place].plan.params {
+                    return Err(RunError::Stale(place));
+                }
+                statements.push(statement);
             }
             let client = connection.client();
             let beginning =
@@ -69,12 +74,12 @@ impl Ids {
         let answers = match fetch::in_time(options, calls.len(), reading).await {
             Ok(answers) => answers,
             Err(error) => {
-                let error = lease.overrun().map_or(error, RunError::Failure);
+                let (error, took) = (lease.overrun().map_or(error, RunError::Failure), began.elapsed());
                 if whole {
                     lease.rest();
                 }
                 lease.give_back().await;
-                return Err(queries.explain(&calls, error, began).await);
+                return Err(queries.explain(&calls, error, took).await);
             }
         };
         lease.rest();
@@ -119,7 +124,7 @@ impl Ids {
             }
             Err(error) => {
                 drop(lease);
-                Err(self.queries.explain(&calls, error, began).await)
+                Err(self.queries.explain(&calls, error, began.elapsed()).await)
             }
         }
     }
@@ -143,7 +148,7 @@ impl Ids {
             Err(error) => {
                 let error = lease.overrun().map_or(error, RunError::Failure);
                 self.cursor = None;
-                Err(self.queries.explain(&[], error, Instant::now()).await)
+                Err(self.queries.explain(&[], error, Duration::ZERO).await)
             }
         }
     }

@@ -6,8 +6,8 @@
 //!                        └─ dropped, or failed in a way that may stay: cancelled and closed
 //! ```
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -15,6 +15,11 @@ use super::connections::{Portion, READ_CONNECTIONS_LEAST, ReadConnection};
 use super::server::{self, ServerIdentity};
 use super::source::Source;
 use crate::edges::{Failure, FailureClass, Permit};
+
+/// How often a pipeline may open connections, past [`OPENINGS_AT_ONCE`]: each costs the server 10 ms and more, and a builder whose reads fail
+/// in ways that close theirs could ask for nothing else. It waits for itself.
+const OPENINGS_PER_SECOND: f64 = 5.0;
+const OPENINGS_AT_ONCE: f64 = 20.0;
 
 /// How long the cleaning of a connection may take until it is closed instead.
 const CLEAN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,13 +35,32 @@ pub(super) struct Pool {
     search_path: Arc<str>,
     permits: Arc<Semaphore>,
     portion: Portion,
+    openings: Openings,
+}
+
+/// How many connections may be opened now, and when that was so.
+#[derive(Debug)]
+struct Openings(Mutex<(f64, Instant)>);
+
+impl Openings {
+    fn new() -> Self {
+        Self(Mutex::new((OPENINGS_AT_ONCE, Instant::now())))
+    }
+
+    /// Counts one, and says how long it has to wait.
+    fn next(&self, now: Instant) -> Duration {
+        let (left, at) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = now.saturating_duration_since(*at).as_secs_f64() * OPENINGS_PER_SECOND;
+        (*left, *at) = ((*left + more).min(OPENINGS_AT_ONCE) - 1.0, now);
+        Duration::from_secs_f64((-*left / OPENINGS_PER_SECOND).max(0.0))
+    }
 }
 
 impl Pool {
     pub fn new(source: Arc<Source>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(source.options.read_connections_max.max(READ_CONNECTIONS_LEAST)));
         let (portion, search_path) = (source.connections.portion(), source.search_path().into());
-        Arc::new(Self { source, search_path, permits, portion })
+        Arc::new(Self { source, search_path, permits, portion, openings: Openings::new() })
     }
 
     pub fn source(&self) -> &Source {
@@ -105,6 +129,7 @@ impl Pool {
                 return Ok(lease(connection));
             }
         }
+        tokio::time::sleep(self.openings.next(Instant::now())).await;
         connections.make_room();
         let connection = self.source.connect_reader().await?;
         if let Some(captured) = captured {
@@ -203,5 +228,24 @@ impl Drop for Lease {
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_opens_connections_all_the_time_waits_for_each() {
+        let (openings, begin) = (Openings::new(), Instant::now());
+        for _ in 0..20 {
+            assert_eq!(openings.next(begin), Duration::ZERO);
+        }
+        let waits = [openings.next(begin), openings.next(begin)];
+        assert!(waits[0] >= Duration::from_millis(199) && waits[1] >= Duration::from_millis(399), "{waits:?}");
+        // It is forgiven with time, up to what is allowed at once.
+        let later = begin + Duration::from_secs(60);
+        assert!((0..20).all(|_| openings.next(later) == Duration::ZERO));
+        assert!(openings.next(later) > Duration::ZERO);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -237,7 +237,7 @@ impl Queries {
     }
 
     /// What a failed call means, after the lease that it ran on was given back or closed.
-    pub async fn explain(&self, calls: &[Call<'_>], error: RunError, began: Instant) -> Failure {
+    pub async fn explain(&self, calls: &[Call<'_>], error: RunError, took: Duration) -> Failure {
         let (place, error) = match error {
             RunError::Failure(failure) | RunError::OverLimit(failure, _) => return failure,
             RunError::Ours(tried, error) => return failed(tried, error),
@@ -253,7 +253,7 @@ impl Queries {
         if *code == SqlState::QUERY_CANCELED {
             // It says the same when a person cancels a statement.
             let timeout = self.pool.source().options.statement_timeout;
-            let class = match began.elapsed() + timeout / 10 >= timeout {
+            let class = match took + timeout / 10 >= timeout {
                 true => FailureClass::Oversize,
                 false => FailureClass::Transient,
             };
@@ -364,11 +364,11 @@ impl Snapshot for Moment {
                 Ok(rows)
             }
             Err(error) => {
-                let error = lease.overrun().map_or(error, RunError::Failure);
+                let (error, took) = (lease.overrun().map_or(error, RunError::Failure), began.elapsed());
                 if let Some(lease) = self.lease.take() {
                     lease.give_back().await;
                 }
-                Err(self.queries.explain(&calls, error, began).await)
+                Err(self.queries.explain(&calls, error, took).await)
             }
         }
     }

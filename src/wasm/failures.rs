@@ -25,6 +25,12 @@ fn raise(limit: &str) -> String {
     format!("if one document or row needs that much, raise `{setting}` in the pipeline's `limits`")
 }
 
+/// It stood in line for a processor for too long, which is nobody's fault in there.
+pub(super) fn starved(what: &str, limit: std::time::Duration) -> Failure {
+    Failure::transient(format!("{what}: not done in {limit:?}, most of which it waited for a processor"))
+        .with_advice("the machine has more to do than it can; long calls are the last to run")
+}
+
 /// The wall clock ran out.
 pub(super) fn wall(what: &str, limit: std::time::Duration) -> Failure {
     Failure::new(

@@ -32,12 +32,16 @@ pub(super) struct UnderWay<T> {
     meter: Arc<Meter>,
     waiting: Waiting,
     wall: Duration,
+    /// How long it took so far on its threads, whoever had the processor.
+    lasted: Duration,
     _slot: Permit,
 }
 
 enum Leg<T> {
     Answered(Result<T, Failure>),
     OverWall,
+    /// Others had the processor for too long.
+    Starved,
     /// It goes on.
     Long(UnderWay<T>),
 }
@@ -50,7 +54,7 @@ impl<T: Send + 'static> UnderWay<T> {
         wall: Duration,
         slot: Permit,
     ) -> Self {
-        Self { call, meter, waiting: Waiting::default(), wall, _slot: slot }
+        Self { call, meter, waiting: Waiting::default(), wall, lasted: Duration::ZERO, _slot: slot }
     }
 
     /// Runs it to its end.
@@ -60,23 +64,30 @@ impl<T: Send + 'static> UnderWay<T> {
             true => Leg::Long(self),
             false => on(runtime.threads(), what, self.leg(long)).await?,
         };
+        let is_long = || meter.used() >= long;
         if let Leg::Long(call) = leg {
+            if is_long() {
+                places.long_ones.note();
+            }
             let _long_slot = places.long_slots.acquire().await;
             leg = on(runtime.long_threads(), what, call.leg(Duration::MAX)).await?;
         }
-        if meter.used() >= long {
+        if is_long() {
             places.long_ones.note();
         }
         match leg {
             Leg::Answered(answer) => answer,
+            Leg::Starved => Err(failures::starved(what, wall * LASTS_MAX)),
             Leg::OverWall | Leg::Long(_) => Err(failures::wall(what, wall)),
         }
     }
 
     /// Runs until it ends, or until it waits for anything (its next turn, the database) and has used that much.
     async fn leg(mut self, cpu: Duration) -> Leg<T> {
+        let began = Instant::now();
+        let last = began + (self.wall * LASTS_MAX).saturating_sub(self.lasted);
         loop {
-            let left = self.wall.saturating_sub(self.own_time());
+            let left = self.wall.saturating_sub(self.own_time()).min(last.saturating_duration_since(Instant::now()));
             let ended = std::future::poll_fn(|context| match self.waiting.poll(self.call.as_mut(), context) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
                 Poll::Pending if self.meter.used() >= cpu => Poll::Ready(None),
@@ -84,8 +95,12 @@ impl<T: Send + 'static> UnderWay<T> {
             });
             match tokio::time::timeout(left, ended).await {
                 Ok(Some(answer)) => return Leg::Answered(answer),
-                Ok(None) => return Leg::Long(self),
+                Ok(None) => {
+                    self.lasted += began.elapsed();
+                    return Leg::Long(self);
+                }
                 Err(_) if self.own_time() >= self.wall => return Leg::OverWall,
+                Err(_) if Instant::now() >= last => return Leg::Starved,
                 // It stood in line for a processor meanwhile.
                 Err(_) => {}
             }
@@ -99,8 +114,12 @@ impl<T: Send + 'static> UnderWay<T> {
     }
 }
 
+/// How many times its wall a call may take with what it waited for a processor: it holds a slot, and perhaps a connection with a snapshot.
+const LASTS_MAX: u32 = 6;
+
 /// For how long after a call that was long all calls of its pipeline begin where long ones run: one that spins in each call would else have
-/// the first part of each at the better priority, and with ten calls a second that is half a core.
+/// the first part of each at the better priority, and with ten calls a second that is half a core. One that always ends just before it is
+/// long has that still.
 const LONG_MEMORY: Duration = Duration::from_secs(1);
 
 /// When a pipeline's last long call ended.

@@ -22,7 +22,8 @@ pub struct Limits {
     pub instances: usize,
     /// CPU time: what passes while the guest runs, without its waiting for the database.
     pub cpu: Duration,
-    /// Time that a call takes, waiting for the database included, waiting for a free slot or a processor not.
+    /// Time that a call takes, waiting for the database included, waiting for a free slot or a processor not; with a processor's, six times
+    /// that at most.
     pub wall: Duration,
     /// Handles to resources that the parts of the component give one another.
     pub handles: usize,

@@ -100,7 +100,7 @@ mod tests {
             answer
         })
         .await;
-        assert!(waiting.so_far() >= Duration::from_millis(50), "{:?}", waiting.so_far());
+        assert!(waiting.so_far() >= Duration::from_millis(30), "{:?}", waiting.so_far());
         assert!(waiting.so_far() < turn, "{:?}", waiting.so_far());
     }
 }

@@ -158,6 +158,14 @@ async fn after_a_value_that_is_refused_and_after_a_row_too_many_the_same_session
     }
     let (pid, moment) = process(&*queries).await;
     drop(moment);
+    let rests = format!(
+        "select count(*)::text from pg_stat_activity where pid = {pid} and state = 'idle' and query like 'rollback; close all;%'"
+    );
+    let until = Instant::now() + Duration::from_secs(5);
+    while walled.ask(&rests).await != "1" {
+        assert!(Instant::now() < until, "process {pid} is not cleaned");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     queries.ids(&[query("fails", &["0"])]).await.err().expect("it divides by zero");
     served_by(&*queries, &pid).await;
 }

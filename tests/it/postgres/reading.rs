@@ -257,6 +257,27 @@ async fn a_table_that_changes_under_a_statement_makes_it_planned_again() {
 }
 
 #[tokio::test]
+async fn a_column_that_is_retyped_under_a_query_of_ids_makes_it_planned_again() {
+    let database = Database::fresh().await;
+    let client = database.connect().await;
+    client.batch_execute("create table t (id text, n int); insert into t values ('a', 1)").await.unwrap();
+    let (_postgres, reader) = reader(&database).await;
+    let queries = reader.prepare(&declaration(&[("by-n", "select id from t where n = $1")])).await.unwrap();
+    let ids = async |n: &str| {
+        for _ in 0..5 {
+            match queries.ids(&[query("by-n", &[Some(n)])]).await {
+                Ok(mut cursor) => return cursor.next(10).await.unwrap(),
+                Err(failure) => assert_eq!(failure.class, FailureClass::Transient, "{failure}"),
+            }
+        }
+        panic!("it stays as it was planned first");
+    };
+    assert_eq!(ids("1").await, ["a"]);
+    client.batch_execute("alter table t alter n type bigint; insert into t values ('b', 3000000000)").await.unwrap();
+    assert_eq!(ids("3000000000").await, ["b"]);
+}
+
+#[tokio::test]
 async fn a_lost_connection_is_transient_and_the_next_read_works() {
     let database = Database::fresh().await;
     let client = database.connect().await;

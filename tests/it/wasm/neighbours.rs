@@ -181,3 +181,20 @@ async fn after_a_long_call_its_pipelines_calls_stand_in_the_line_of_long_ones_an
     assert!(spinning.iter().any(|call| call.is_finished()), "it did not stand in the line");
     spinning.iter().for_each(|call| call.abort());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_others_keep_from_the_processor_ends_in_bounded_time_and_is_not_blamed() {
+    // All of them on one thread, so that none has used its time when it has lasted six times that.
+    let options = RuntimeOptions { threads: 1, long_call_cpu: Duration::from_secs(60), ..RuntimeOptions::default() };
+    let one = Runtime::new(options).unwrap();
+    let mut guest = harmless();
+    guest.assemble = LOOP;
+    let limits = Limits { cpu: Duration::from_secs(30), wall: Duration::from_millis(300), ..short() };
+    let builder = WasmBuilder::load(&one, &guest.wasm(), json!({}), limits, "test").await.unwrap();
+    let calls = (0..32).map(|_| assemble(&builder, 1));
+    for answer in futures_util::future::join_all(calls).await {
+        let failure = answer.unwrap_err();
+        assert_eq!((failure.class, failure.guest()), (FailureClass::Transient, None), "{}", failure.chain());
+        assert!(failure.chain().contains("waited for a processor"), "{}", failure.chain());
+    }
+}
